@@ -1,0 +1,210 @@
+//! The host as a component sees it: imports of the world, and the export that answers its calls.
+
+#[allow(unsafe_code, reason = "generated from the WIT package")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit/samara-function",
+        world: "function",
+    });
+
+    export!(Component with_types_in self);
+
+    use super::Component;
+}
+
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+
+use bindings::exports::samara::function::functions;
+use bindings::samara::function::{partition, storage, task, types};
+
+use crate::call::{self, Failure};
+use crate::partition::Description;
+use crate::storage::{Entry, Error, Metadata, Page};
+use crate::task::{Identity, Level};
+
+/// What the component exports.
+struct Component;
+
+impl functions::Guest for Component {
+    fn list_functions() -> Vec<functions::Function> {
+        call::listed().into_iter().map(functions::Function::from).collect()
+    }
+
+    fn call(name: String, arguments: Vec<u8>) -> Result<Vec<u8>, functions::Failure> {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| std::panic::set_hook(Box::new(report_panic)));
+        call::call(&name, &arguments).map_err(functions::Failure::from)
+    }
+}
+
+/// Tells the host why the instance is about to abort.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("a value that is not a string");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    task::panicked(message, &location);
+}
+
+// === The partition ===
+
+pub(crate) fn describe() -> Description {
+    let it = partition::describe();
+    Description {
+        object: it.object,
+        offset: it.offset,
+        length: it.length,
+        index: it.index,
+        count: it.count,
+        object_size: it.object_size,
+    }
+}
+
+pub(crate) fn read(max: u32) -> Result<Vec<u8>, Error> {
+    Ok(partition::read(max)?)
+}
+
+// === Storage ===
+
+pub(crate) fn get(url: &str) -> Result<Vec<u8>, Error> {
+    Ok(storage::get(url)?)
+}
+
+pub(crate) fn get_range(
+    url: &str,
+    offset: u64,
+    length: u64,
+    if_match: Option<&str>,
+) -> Result<Vec<u8>, Error> {
+    Ok(storage::get_range(url, offset, length, if_match)?)
+}
+
+pub(crate) fn put(url: &str, bytes: &[u8]) -> Result<Metadata, Error> {
+    Ok(storage::put(url, bytes)?.into())
+}
+
+pub(crate) fn put_if_absent(url: &str, bytes: &[u8]) -> Result<Metadata, Error> {
+    Ok(storage::put_if_absent(url, bytes)?.into())
+}
+
+pub(crate) fn delete(url: &str) -> Result<(), Error> {
+    Ok(storage::delete(url)?)
+}
+
+pub(crate) fn head(url: &str) -> Result<Metadata, Error> {
+    Ok(storage::head(url)?.into())
+}
+
+pub(crate) fn list(prefix: &str, after: Option<&str>, limit: u32) -> Result<Page, Error> {
+    Ok(storage::list_objects(prefix, after, limit)?.into())
+}
+
+pub(crate) fn copy(source: &str, target: &str) -> Result<Metadata, Error> {
+    Ok(storage::copy(source, target)?.into())
+}
+
+/// An object that is written in pieces.
+pub(crate) struct Writer(storage::Writer);
+
+impl Writer {
+    pub(crate) fn open(url: &str, if_absent: bool) -> Result<Self, Error> {
+        Ok(Self(storage::Writer::open(url, if_absent)?))
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        Ok(self.0.write(bytes)?)
+    }
+
+    pub(crate) fn finish(self) -> Result<Metadata, Error> {
+        Ok(self.0.finish()?.into())
+    }
+}
+
+// === The task ===
+
+pub(crate) fn current() -> Identity {
+    let it = task::current();
+    Identity { job: it.job, index: it.index, attempt: it.attempt }
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    let level = match level {
+        Level::Error => task::Level::Error,
+        Level::Warn => task::Level::Warn,
+        Level::Info => task::Level::Info,
+        Level::Debug => task::Level::Debug,
+        Level::Trace => task::Level::Trace,
+    };
+    task::log(level, message);
+}
+
+pub(crate) fn progress(done: u64, total: u64) {
+    task::progress(done, total);
+}
+
+pub(crate) fn is_cancelled() -> bool {
+    task::is_cancelled()
+}
+
+// === Between the contract's types and ours ===
+
+impl From<&call::Entry> for functions::Function {
+    fn from(entry: &call::Entry) -> Self {
+        Self {
+            name: entry.name.to_owned(),
+            doc: entry.doc.to_owned(),
+            kind: match entry.kind {
+                samara_wit::Kind::Reduce => functions::Kind::Reduce,
+                _ => functions::Kind::Map,
+            },
+            signature: entry.signature.to_owned(),
+            arity: entry.arity,
+            takes_partition: entry.takes_partition,
+            pure: entry.pure,
+        }
+    }
+}
+
+impl From<Failure> for functions::Failure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NoSuchFunction(text) => Self::NoSuchFunction(text),
+            Failure::BadArguments(text) => Self::BadArguments(text),
+            Failure::BadOutput(text) => Self::BadOutput(text),
+            Failure::Failed(chain) => Self::Failed(chain),
+        }
+    }
+}
+
+impl From<types::Error> for Error {
+    fn from(error: types::Error) -> Self {
+        match error {
+            types::Error::NotFound(text) => Self::NotFound(text),
+            types::Error::AlreadyExists(text) => Self::AlreadyExists(text),
+            types::Error::PreconditionFailed(text) => Self::PreconditionFailed(text),
+            types::Error::NotGranted(text) => Self::NotGranted(text),
+            types::Error::PermissionDenied(text) => Self::PermissionDenied(text),
+            types::Error::Invalid(text) => Self::Invalid(text),
+            types::Error::LimitExceeded(text) => Self::LimitExceeded(text),
+            types::Error::Cancelled => Self::Cancelled,
+            types::Error::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
+}
+
+impl From<storage::Metadata> for Metadata {
+    fn from(it: storage::Metadata) -> Self {
+        Self { size: it.size, etag: it.etag, modified_ms: it.modified_ms }
+    }
+}
+
+impl From<storage::Page> for Page {
+    fn from(page: storage::Page) -> Self {
+        let entries = page.entries.into_iter();
+        Self {
+            entries: entries
+                .map(|it| Entry { url: it.url, metadata: it.metadata.into() })
+                .collect(),
+            next: page.next,
+        }
+    }
+}

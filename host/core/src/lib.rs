@@ -1,0 +1,25 @@
+//! Samara's vocabulary: the words of a job, and the traits between the rooms that run it.
+//!
+//! **Invariant:** this crate does no I/O and knows no backend. It names no cloud, no engine and no
+//! async runtime, so that everything above it can be tested with plain values.
+
+pub mod clock;
+pub mod error;
+pub mod grant;
+pub mod id;
+pub mod layout;
+pub mod limits;
+pub mod outcome;
+pub mod runtime;
+pub mod task;
+
+pub use crate::clock::{Clock, SystemClock};
+pub use crate::error::{Error, ErrorKind, Retry};
+pub use crate::grant::{Access, Grant, Grants};
+pub use crate::id::{ComponentId, JobId, ParseIdError};
+pub use crate::limits::Limits;
+pub use crate::outcome::{
+    Exceeded, Level, LogLine, Outcome, Output, Report, Stats, Trap, UserError, UserErrorKind,
+};
+pub use crate::runtime::{Cancel, Capacity, Runtime, TaskHandler};
+pub use crate::task::{Batch, Partition, Records, Task};

@@ -1,0 +1,239 @@
+//! What an attempt came to.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// What one attempt of a task came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The function returned.
+    Success(Output),
+    /// The function returned an error, or could not be called with these arguments.
+    Failed(UserError),
+    /// The function panicked or trapped.
+    Trapped(Trap),
+    /// The task used more than it may.
+    LimitExceeded(Exceeded),
+    /// The platform failed; the function may not have run at all.
+    Platform(Error),
+}
+
+/// Where a task's output is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// Small: here, as one CBOR data item.
+    Inline(Bytes),
+    /// Large: in the job's store.
+    Stored {
+        /// Key within the job's store.
+        key: String,
+        /// Size in bytes.
+        size: u64,
+    },
+}
+
+/// An error of the user's function, or of the call to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserError {
+    /// What kind of error.
+    pub kind: UserErrorKind,
+    /// The error's message.
+    pub message: String,
+    /// The messages of its causes, nearest first.
+    pub causes: Vec<String>,
+}
+
+/// Kinds of user errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum UserErrorKind {
+    /// The function returned it.
+    Returned,
+    /// The component has no such function.
+    NoSuchFunction,
+    /// The arguments do not fit the function's types.
+    BadArguments,
+    /// The output could not be encoded.
+    BadOutput,
+}
+
+/// A guest that was ended by a trap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trap {
+    /// The panic's message, or the trap's name.
+    pub message: String,
+    /// Where a panic happened: `src/lib.rs:12:5`.
+    pub location: Option<String>,
+    /// The guest's functions on the stack, innermost first.
+    pub backtrace: Vec<String>,
+}
+
+/// The limit that a task exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Exceeded {
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes).
+    Memory {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// [`Limits::time`](crate::Limits::time).
+    Time {
+        /// The limit.
+        limit: Duration,
+    },
+    /// [`Limits::output_bytes`](crate::Limits::output_bytes).
+    Output {
+        /// The limit in bytes.
+        limit: u64,
+        /// The output's size in bytes, where it was seen.
+        size: Option<u64>,
+    },
+    /// [`Limits::host_call_bytes`](crate::Limits::host_call_bytes).
+    HostCall {
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+/// Everything that a worker says about one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The task's number.
+    pub index: u64,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What the task logged.
+    pub log: Vec<LogLine>,
+    /// Log lines dropped because of the log limit.
+    pub log_dropped: u64,
+    /// What it used.
+    pub stats: Stats,
+}
+
+/// A line of a task's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Its weight.
+    pub level: Level,
+    /// Its text.
+    pub message: String,
+}
+
+/// Weight of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something looks wrong.
+    Warn,
+    /// Worth knowing in normal operation.
+    Info,
+    /// For debugging.
+    Debug,
+    /// For debugging in great detail.
+    Trace,
+}
+
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Wall-clock time from the instance's start to its end.
+    pub wall: Duration,
+    /// Largest sum of linear memories, in bytes.
+    pub memory_peak: u64,
+    /// Bytes of the partition that the guest pulled.
+    pub bytes_read: u64,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Whether the function returned a value.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Success(_))
+    }
+}
+
+// === impl UserError ===
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+// === impl Trap ===
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            Some(location) => write!(f, "panicked at {location}: {}", self.message)?,
+            None => write!(f, "trapped: {}", self.message)?,
+        }
+        self.backtrace.iter().try_for_each(|frame| write!(f, "\n  at {frame}"))
+    }
+}
+
+// === impl Exceeded ===
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory { limit } => {
+                write!(f, "out of memory: the task wanted more than its limit of {limit} bytes")
+            }
+            Self::Time { limit } => {
+                write!(f, "out of time: the task ran longer than its limit of {limit:?}")
+            }
+            Self::Output { limit, size } => {
+                f.write_str("output too large: ")?;
+                match size {
+                    Some(size) => write!(f, "{size} bytes, the limit is {limit}")?,
+                    None => write!(f, "over the limit of {limit} bytes")?,
+                }
+                f.write_str("; write it to an object, or raise the limit")
+            }
+            Self::HostCall { limit } => write!(
+                f,
+                "a call into the host passed more than {limit} bytes; write in pieces, \
+                 or raise the limit"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_error_reads_as_its_chain() {
+        let error = UserError {
+            kind: UserErrorKind::Returned,
+            message: "cannot parse".to_owned(),
+            causes: vec!["line 3".to_owned(), "invalid digit".to_owned()],
+        };
+        assert_eq!(error.to_string(), "cannot parse: line 3: invalid digit");
+    }
+
+    #[test]
+    fn a_panic_reads_with_its_place_and_stack() {
+        let trap = Trap {
+            message: "boom".to_owned(),
+            location: Some("src/lib.rs:1:2".to_owned()),
+            backtrace: vec!["inner".to_owned(), "outer".to_owned()],
+        };
+        assert_eq!(trap.to_string(), "panicked at src/lib.rs:1:2: boom\n  at inner\n  at outer");
+    }
+}

@@ -1,0 +1,81 @@
+//! Work on its way to a worker.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{ComponentId, Grants, JobId, Limits};
+
+/// Tasks of one job that travel together: tiny tasks share a batch, long ones go alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The job.
+    pub job: JobId,
+    /// The component that holds the function.
+    pub component: ComponentId,
+    /// The function's name.
+    pub function: String,
+    /// URL of the store that holds the component and takes large outputs.
+    pub store: String,
+    /// What each task may use.
+    pub limits: Limits,
+    /// What each task may touch.
+    pub grants: Grants,
+    /// Number of tasks in the whole job.
+    pub task_count: u64,
+    /// The tasks.
+    pub tasks: Vec<Task>,
+}
+
+/// One task of a job. It may run more than once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Number within the job, from 0.
+    pub index: u64,
+    /// Number of this attempt, from 0.
+    pub attempt: u32,
+    /// CBOR array of the arguments that are values.
+    pub arguments: Bytes,
+    /// The part of the input, where the function takes one.
+    pub partition: Option<Partition>,
+}
+
+/// A byte range of an object, to be aligned to records by the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// URL of the object.
+    pub object: String,
+    /// First byte of the range.
+    pub offset: u64,
+    /// Length of the range in bytes.
+    pub length: u64,
+    /// Size of the whole object when the job was planned.
+    pub object_size: u64,
+    /// The object's version when the job was planned; a task never reads another.
+    pub etag: String,
+    /// How the range is aligned.
+    pub records: Records,
+}
+
+/// What an object is a sequence of, which is how a range of it is aligned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Records {
+    /// Lines that end in `\n`; so do those that end in `\r\n`. A line belongs to the range in which
+    /// it begins. The last line needs no end.
+    #[default]
+    Lines,
+    /// Bytes: ranges are exact.
+    Bytes,
+}
+
+// === impl Partition ===
+
+impl std::fmt::Display for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.offset.saturating_add(self.length);
+        match self.offset == 0 && end >= self.object_size {
+            true => f.write_str(&self.object),
+            false => write!(f, "{} bytes {}..{end}", self.object, self.offset),
+        }
+    }
+}

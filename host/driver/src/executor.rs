@@ -1,0 +1,627 @@
+//! The executor: where a driver's program says what is to run, on what, where.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::iter::{Once, once};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use samara_core::{
+    Access, Batch, Cancel, Clock, ComponentId, Grant, Grants, JobId, Limits, Runtime, SystemClock,
+    Task, layout,
+};
+use samara_store::{Location, Locator, PutOptions};
+use samara_wit::Function;
+use tokio::sync::mpsc;
+
+use crate::dispatch::Dispatch;
+use crate::environment::Environment;
+use crate::job::{Shared, SharedSummary};
+use crate::ledger::Ledger;
+use crate::objects::{Objects, locator};
+use crate::progress::Progress;
+use crate::{Component, Encoded, Error, Inputs, Job, MapReduce, Plan, Summary, Value};
+
+/// Threads for I/O: requests to stores and runtimes, not guests.
+const IO_THREADS: usize = 2;
+
+/// Submits jobs to one runtime and one store. Clones share both.
+///
+/// ```
+/// # fn main() -> Result<(), samara::Error> {
+/// use samara::Executor;
+///
+/// let executor = Executor::builder().slots(1).build()?;
+/// assert_eq!(executor.runtime(), "local:1");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Executor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    runtime: Arc<dyn Runtime>,
+    store: Location,
+    ephemeral: bool,
+    locator: Arc<Locator>,
+    limits: Limits,
+    grants: Grants,
+    progress: bool,
+    clock: Arc<dyn Clock>,
+    uploaded: Mutex<BTreeSet<ComponentId>>,
+    #[cfg(feature = "local")]
+    handler: Option<Arc<samara_engine::Handler>>,
+    io: Io,
+}
+
+/// The executor's own threads. May be dropped anywhere, inside another runtime as well.
+#[derive(Debug)]
+struct Io(Option<tokio::runtime::Runtime>);
+
+/// Settings of an [`Executor`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    runtime: String,
+    store: Option<String>,
+    slots: Option<usize>,
+    limits: Limits,
+    grants: Vec<(String, Access)>,
+    progress: bool,
+    cache_dir: Option<PathBuf>,
+    environment: Environment,
+}
+
+/// What a component says of one of its functions.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct FunctionInfo {
+    /// Its name within the component.
+    pub name: String,
+    /// Its documentation, may be empty.
+    pub doc: String,
+    /// Whether it combines values.
+    pub reduce: bool,
+    /// Its signature as its author wrote it.
+    pub signature: String,
+    /// Number of arguments that are values.
+    pub arity: u32,
+    /// Whether it takes the task's partition.
+    pub takes_partition: bool,
+    /// Whether the same arguments always give the same output.
+    pub pure: bool,
+}
+
+/// A job that is ready to be dispatched.
+pub(crate) struct Submission {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dispatch: Dispatch,
+}
+
+// === impl Executor ===
+
+impl Executor {
+    /// Runs tasks in this process, one slot per core, with every default of [`Builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Settings to build an executor from.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Runs a function once per input.
+    ///
+    /// Ends when the job is submitted: the component is stored, the objects are found and cut.
+    ///
+    /// # Errors
+    ///
+    /// Where the component, the inputs or the store do not allow the job at all. What happens to
+    /// its tasks is said by their results.
+    pub async fn map<F, A, O: Value, I: Inputs<A>>(
+        &self,
+        component: &Component,
+        function: Function<F, A, O>,
+        inputs: I,
+    ) -> Result<Job<O>, Error> {
+        let job = self.map_encoded(component, function.name(), inputs.into_plan()).await?;
+        Ok(Job::new(job))
+    }
+
+    /// Runs a function once per input and combines the values with an associative function.
+    ///
+    /// Neighbours are combined as soon as they are there, in a tree whose shape depends on the
+    /// number of inputs alone: the same inputs give the same value, also with floating-point
+    /// numbers and with functions that are not commutative.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    pub async fn map_reduce<F, G, A, O: Value, I: Inputs<A>>(
+        &self,
+        component: &Component,
+        function: Function<F, A, O>,
+        inputs: I,
+        reduce: Function<G, (samara_wit::Given<O>, samara_wit::Given<O>), O>,
+    ) -> Result<MapReduce<O>, Error> {
+        let plan = inputs.into_plan();
+        self.map_reduce_encoded(component, function.name(), plan, reduce.name()).await
+    }
+
+    /// Runs a function once and waits for its value.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map), and the task's own error.
+    pub async fn call<F, A, O: Value, X>(
+        &self,
+        component: &Component,
+        function: Function<F, A, O>,
+        arguments: X,
+    ) -> Result<O, Error>
+    where
+        Once<X>: Inputs<A>,
+    {
+        let job = self.map(component, function, once(arguments)).await?;
+        Ok(job.task(0).await?)
+    }
+
+    /// [`map`](Self::map) without the compiler's help: a function by name, encoded inputs, encoded
+    /// values.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    pub async fn map_untyped(
+        &self,
+        component: &Component,
+        function: &str,
+        inputs: Plan,
+    ) -> Result<Job<Encoded>, Error> {
+        Ok(Job::new(self.map_encoded(component, function, Ok(inputs)).await?))
+    }
+
+    /// [`map_reduce`](Self::map_reduce) without the compiler's help.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    pub async fn map_reduce_untyped(
+        &self,
+        component: &Component,
+        function: &str,
+        inputs: Plan,
+        reduce: &str,
+    ) -> Result<MapReduce<Encoded>, Error> {
+        self.map_reduce_encoded(component, function, Ok(inputs), reduce).await
+    }
+
+    /// Lists the functions of a component.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Component`] where it is none, or of another world or version; [`Error::Invalid`]
+    /// where this driver was built without an engine.
+    pub async fn functions(&self, component: &Component) -> Result<Vec<FunctionInfo>, Error> {
+        let (this, component) = (self.clone(), component.clone());
+        self.on_io(async move {
+            this.upload(&component).await?;
+            match this.inspect(&component).await? {
+                Some(functions) => Ok(functions),
+                None => Err(Error::Invalid("listing functions takes feature `local`".to_owned())),
+            }
+        })
+        .await
+    }
+
+    /// Finds and cuts objects as a job would: the plan, without the job.
+    ///
+    /// # Errors
+    ///
+    /// Where an object is not found, or the cut makes no sense.
+    pub async fn plan(&self, objects: &Objects) -> Result<Vec<samara_core::Partition>, Error> {
+        let (this, objects) = (self.clone(), objects.clone());
+        self.on_io(async move { objects.partitions(&this.0.locator).await }).await
+    }
+
+    /// The URL of the runtime.
+    pub fn runtime(&self) -> String {
+        self.0.runtime.to_string()
+    }
+
+    /// The URL of the store that holds components and large outputs.
+    pub fn store(&self) -> String {
+        self.0.store.url()
+    }
+
+    async fn map_encoded(
+        &self,
+        component: &Component,
+        function: &str,
+        plan: Result<Plan, Error>,
+    ) -> Result<Arc<Shared>, Error> {
+        let (this, component) = (self.clone(), component.clone());
+        let (function, plan) = (function.to_owned(), plan?);
+        self.on_io(async move {
+            let tasks = this.tasks(plan).await?;
+            let partitions = tasks.iter().filter_map(|task| task.partition.clone()).collect();
+            let count = tasks.len();
+            let submission =
+                this.submit(&component, &function, count, partitions, this.0.progress).await?;
+            let (feed, fed) = mpsc::unbounded_channel();
+            drop(feed);
+            tokio::spawn(submission.dispatch.run(tasks, fed));
+            Ok(submission.shared)
+        })
+        .await
+    }
+
+    async fn map_reduce_encoded<O: Value>(
+        &self,
+        component: &Component,
+        function: &str,
+        plan: Result<Plan, Error>,
+        reduce: &str,
+    ) -> Result<MapReduce<O>, Error> {
+        let map = self.map_encoded(component, function, plan).await?;
+        let (this, component, reduce) = (self.clone(), component.clone(), reduce.to_owned());
+        let started = async move { crate::reduce::start(&this, &component, &reduce, map).await };
+        Ok(MapReduce::new(self.on_io(started).await?))
+    }
+
+    /// Stores what a job needs and makes its ledger.
+    pub(crate) async fn submit(
+        &self,
+        component: &Component,
+        function: &str,
+        count: usize,
+        partitions: Vec<samara_core::Partition>,
+        progress: bool,
+    ) -> Result<Submission, Error> {
+        self.upload(component).await?;
+        self.check_function(component, function).await?;
+        let inner = &self.0;
+        let template = Batch {
+            job: self.job_id()?,
+            component: component.id(),
+            function: function.to_owned(),
+            store: inner.store.url(),
+            limits: inner.limits,
+            grants: inner.grants.clone(),
+            task_count: count as u64,
+            tasks: Vec::new(),
+        };
+        self.write_manifest(&template).await?;
+        let ledger = Arc::new(Ledger::new(count));
+        let cancel = Cancel::default();
+        let summary = Summary { tasks: count as u64, ..Summary::default() };
+        let summary = Arc::new(SharedSummary {
+            clock: Arc::clone(&inner.clock),
+            started: inner.clock.monotonic(),
+            summary: Mutex::new(summary),
+        });
+        let shared = Shared {
+            id: template.job,
+            function: function.to_owned(),
+            partitions,
+            ledger: Arc::clone(&ledger),
+            cancel: cancel.clone(),
+            summary: Arc::clone(&summary),
+        };
+        let progress = match progress {
+            true => Progress::bar(function, count as u64),
+            false => Progress::default(),
+        };
+        let dispatch = Dispatch {
+            runtime: Arc::clone(&inner.runtime),
+            store: inner.store.clone(),
+            ephemeral: inner.ephemeral,
+            template,
+            ledger,
+            cancel,
+            summary,
+            progress,
+        };
+        Ok(Submission { shared: Arc::new(shared), dispatch })
+    }
+
+    async fn tasks(&self, plan: Plan) -> Result<VecDeque<Task>, Error> {
+        let task = |index, arguments, partition| Task { index, attempt: 0, arguments, partition };
+        Ok(match plan {
+            Plan::Values(values) => {
+                let tasks = (0..).zip(values).map(|(index, value)| task(index, value, None));
+                tasks.collect()
+            }
+            Plan::Objects { objects, arguments } => {
+                let partitions = objects.partitions(&self.0.locator).await?;
+                let tasks = (0..).zip(partitions);
+                tasks.map(|(i, partition)| task(i, arguments.clone(), Some(partition))).collect()
+            }
+        })
+    }
+
+    /// Puts the component in the job's store unless it is there: its name is its content.
+    async fn upload(&self, component: &Component) -> Result<(), Error> {
+        let id = component.id();
+        if self.uploaded().contains(&id) {
+            return Ok(());
+        }
+        let location = self.0.store.join(&layout::component(&id));
+        match location.store.head(&location.key).await {
+            Ok(_) => {}
+            Err(samara_store::Error::NotFound { .. }) => {
+                let bytes = component.bytes().clone();
+                match location.store.put(&location.key, bytes, PutOptions::if_absent()).await {
+                    Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.uploaded().insert(id);
+        Ok(())
+    }
+
+    async fn write_manifest(&self, batch: &Batch) -> Result<(), Error> {
+        if self.0.ephemeral {
+            // Nobody but this process could read it.
+            return Ok(());
+        }
+        let manifest = serde_json::json!({
+            "job": batch.job,
+            "component": batch.component,
+            "function": batch.function,
+            "tasks": batch.task_count,
+            "limits": batch.limits,
+            "grants": batch.grants,
+            "submitted_unix_ms": u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX),
+        });
+        let location = self.0.store.join(&layout::manifest(&batch.job));
+        let bytes = Bytes::from(manifest.to_string());
+        location.store.put(&location.key, bytes, PutOptions::if_absent()).await?;
+        Ok(())
+    }
+
+    /// Says early and once what every task would say otherwise.
+    async fn check_function(&self, component: &Component, function: &str) -> Result<(), Error> {
+        let Some(functions) = self.inspect(component).await? else { return Ok(()) };
+        if functions.iter().any(|f| f.name == function) {
+            return Ok(());
+        }
+        let names: Vec<&str> = functions.iter().map(|f| f.name.as_str()).collect();
+        let has = match names.is_empty() {
+            true => "it has none; mark some with #[function]".to_owned(),
+            false => format!("it has {}", names.join(", ")),
+        };
+        let message = format!("no function is called `{function}`; {has}");
+        Err(Error::Component { name: component.name().to_owned(), message })
+    }
+
+    #[cfg(feature = "local")]
+    async fn inspect(&self, component: &Component) -> Result<Option<Vec<FunctionInfo>>, Error> {
+        let Some(handler) = self.0.handler.clone() else { return Ok(None) };
+        let (id, store) = (component.id(), self.0.store.url());
+        let asked = tokio::task::spawn_blocking(move || handler.functions(id, &store)).await;
+        let functions = asked.map_err(|error| Error::Invalid(format!("inspecting: {error}")))?;
+        let functions = functions.map_err(|error| Error::Component {
+            name: component.name().to_owned(),
+            message: error.message,
+        })?;
+        Ok(Some(functions.iter().map(FunctionInfo::from).collect()))
+    }
+
+    #[cfg(not(feature = "local"))]
+    #[allow(clippy::unused_async, reason = "the same signature with and without an engine")]
+    async fn inspect(&self, _: &Component) -> Result<Option<Vec<FunctionInfo>>, Error> {
+        Ok(None)
+    }
+
+    fn job_id(&self) -> Result<JobId, Error> {
+        let unix_ms = u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX);
+        Ok(JobId::new(unix_ms, random()?))
+    }
+
+    fn uploaded(&self) -> std::sync::MutexGuard<'_, BTreeSet<ComponentId>> {
+        self.0.uploaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a future on the executor's threads, so that the caller's runtime does not matter.
+    async fn on_io<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let spawned = self.0.io.handle().spawn(future);
+        spawned.await.map_err(|error| Error::Invalid(format!("submitting ended: {error}")))?
+    }
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// The defaults: runtime `local:` with one slot per core; a private store in memory; the limits
+    /// of [`Limits::default`]; no grants; a progress bar where standard error is a terminal;
+    /// compiled code cached in the user's cache directory.
+    fn new() -> Self {
+        let environment = Environment::read();
+        Self {
+            runtime: "local:".to_owned(),
+            store: None,
+            slots: None,
+            limits: Limits::default(),
+            grants: Vec::new(),
+            progress: environment.is_terminal,
+            cache_dir: environment.cache_dir.clone(),
+            environment,
+        }
+    }
+
+    /// Where tasks run, by URL. Default `local:`.
+    #[must_use]
+    pub fn runtime(mut self, url: impl Into<String>) -> Self {
+        self.runtime = url.into();
+        self
+    }
+
+    /// Where components and large outputs are kept, by URL or path. Default: in memory, and gone
+    /// with the executor.
+    #[must_use]
+    pub fn store(mut self, url: impl Into<String>) -> Self {
+        self.store = Some(url.into());
+        self
+    }
+
+    /// Tasks that run at the same moment. Default: what the runtime allows.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// What each task may use. Default [`Limits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets functions use the objects at and below a URL or path, through `samara_guest::storage`.
+    /// Partitions need no grant. Default: nothing.
+    #[must_use]
+    pub fn grant(mut self, url: impl Into<String>, access: Access) -> Self {
+        self.grants.push((url.into(), access));
+        self
+    }
+
+    /// Whether to draw a progress bar. Default: where standard error is a terminal.
+    #[must_use]
+    pub fn progress(mut self, show: bool) -> Self {
+        self.progress = show;
+        self
+    }
+
+    /// Where compiled code is kept between processes; none compiles anew in each. Default
+    /// `samara/compiled` in the user's cache directory.
+    #[must_use]
+    pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.cache_dir = dir;
+        self
+    }
+
+    /// Opens the runtime and the store.
+    ///
+    /// # Errors
+    ///
+    /// Where a URL is malformed or its scheme unknown, a limit makes no sense, or the machine can
+    /// run no WebAssembly.
+    pub fn build(self) -> Result<Executor, Error> {
+        self.limits.check()?;
+        let locator = locator(self.environment.working_directory.clone());
+        let store = match &self.store {
+            Some(url) => locator.open(url)?,
+            None => locator.open(&format!("mem://samara-{:032x}", random()?))?,
+        };
+        let grants = self
+            .grants
+            .iter()
+            .map(|(url, access)| Ok(Grant { prefix: locator.open(url)?.url(), access: *access }));
+        let grants = Grants(grants.collect::<Result<_, Error>>()?);
+        let io = Io::start()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let mut context = samara_runtimes::Context::default();
+        context.slots = self.slots;
+        #[cfg(feature = "local")]
+        let handler = self.handler(&locator, &io, &clock)?;
+        #[cfg(feature = "local")]
+        if let Some(handler) = &handler {
+            context.handler = Some(Arc::clone(handler) as _);
+        }
+        let runtime = samara_runtimes::open(&self.runtime, &context)?;
+        Ok(Executor(Arc::new(Inner {
+            runtime,
+            ephemeral: self.store.is_none(),
+            store,
+            locator,
+            limits: self.limits,
+            grants,
+            progress: self.progress,
+            clock,
+            uploaded: Mutex::default(),
+            #[cfg(feature = "local")]
+            handler,
+            io,
+        })))
+    }
+
+    /// The engine, which also inspects components for the runtimes that are elsewhere.
+    #[cfg(feature = "local")]
+    fn handler(
+        &self,
+        locator: &Arc<Locator>,
+        io: &Io,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<Arc<samara_engine::Handler>>, Error> {
+        let mut config = samara_engine::Config::default();
+        config.cache_dir.clone_from(&self.cache_dir);
+        config.clock = Arc::clone(clock);
+        let slots = self.slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(0);
+        config.instances_max = config.instances_max.max(slots.saturating_add(1));
+        let engine = samara_engine::Engine::new(&config, io.handle().clone())?;
+        Ok(Some(Arc::new(samara_engine::Handler::new(engine, Arc::clone(locator)))))
+    }
+}
+
+// === impl Io ===
+
+impl Io {
+    fn start() -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(IO_THREADS)
+            .thread_name("samara-io")
+            .enable_time()
+            .build()
+            .map_err(|error| Error::Invalid(format!("cannot start threads for I/O: {error}")))?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("there until dropped").handle()
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        // Waiting for the threads would panic where the executor is dropped by async code.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+// === impl FunctionInfo ===
+
+#[cfg(feature = "local")]
+impl From<&samara_engine::FunctionInfo> for FunctionInfo {
+    fn from(info: &samara_engine::FunctionInfo) -> Self {
+        Self {
+            name: info.name.clone(),
+            doc: info.doc.clone(),
+            reduce: info.reduce,
+            signature: info.signature.clone(),
+            arity: info.arity,
+            takes_partition: info.takes_partition,
+            pure: info.pure,
+        }
+    }
+}
+
+fn random() -> Result<u128, Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Invalid(format!("the machine gives no random numbers: {error}")))?;
+    Ok(u128::from_le_bytes(bytes))
+}

@@ -1,0 +1,79 @@
+//! Maps Rust functions, compiled to WebAssembly components, over data in object storage.
+//!
+//! A function is written with `samara-guest`, compiled once, and runs unchanged on this machine or
+//! on a fleet, each task in a fresh sandbox. This crate is the driver: it finds the input, cuts it
+//! into partitions, hands tasks to a runtime and collects what they come to.
+//!
+//! ```no_run
+//! # // The function's own crate is a library natively, so its handle is an ordinary value. Here
+//! # // it is written out; `#[function]` does that.
+//! # use samara::{Component, Executor, Objects};
+//! # use samara::function::{Function, Given, Kind, Pulled};
+//! # use std::collections::BTreeMap;
+//! # type Counts = BTreeMap<String, u64>;
+//! # const count: Function<(), (Pulled,), Counts> = Function::new("count", Kind::Map, ());
+//! # const add: Function<(), (Given<Counts>, Given<Counts>), Counts> =
+//! #     Function::new("add", Kind::Reduce, ());
+//! # #[allow(non_upper_case_globals)]
+//! # mod word_count { pub use super::{count, add}; }
+//! # fn main() -> Result<(), samara::Error> {
+//! let app = Component::from_crate("function")?;
+//! let executor = Executor::new()?;
+//! let text = Objects::at("corpus/*.txt").chunk_bytes(8 << 20);
+//! let counts = samara::block_on(async {
+//!     executor.map_reduce(&app, word_count::count, text, word_count::add).await?.value().await
+//! })?;
+//! # let _ = counts;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Words
+//!
+//! A *job* is one `map`, `map_reduce` or `call`. It has *tasks*, numbered from 0 in the order of
+//! its inputs; each has a value or a [`TaskError`] of its own, and one failed task hides no other's
+//! result. A task of the platform's failure is tried again; a user's error is not.
+//!
+//! # Which async runtime?
+//!
+//! Any, or none ([`block_on`]): the executor brings its own threads for I/O, and what it returns
+//! are plain futures and streams.
+//!
+//! # Why not threads and rayon?
+//!
+//! On one machine, for code of one's own, rayon is simpler and as fast. A component is for code
+//! that is to run elsewhere, next to other people's, unchanged: the same bytes, in the same
+//! sandbox, on every runtime.
+
+mod component;
+mod dispatch;
+mod environment;
+mod error;
+mod executor;
+mod inputs;
+mod job;
+mod ledger;
+mod objects;
+mod progress;
+mod reduce;
+mod summary;
+
+pub use futures::executor::block_on;
+pub use samara_core::{
+    Access, ComponentId, Exceeded, JobId, Level, Limits, LogLine, Partition, Records, Trap,
+    UserError, UserErrorKind,
+};
+
+pub use crate::component::Component;
+pub use crate::error::{Cause, Error, TaskError};
+pub use crate::executor::{Builder, Executor, FunctionInfo};
+pub use crate::inputs::{Inputs, Plan};
+pub use crate::job::{Completed, Encoded, Job, TaskFuture, Value};
+pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};
+pub use crate::reduce::MapReduce;
+pub use crate::summary::Summary;
+
+/// Typed function handles: what `#[function]` makes.
+pub mod function {
+    pub use samara_wit::function::{Argument, Function, Given, Kind, Pulled, Slot};
+}

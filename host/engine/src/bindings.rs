@@ -1,0 +1,12 @@
+//! What wasmtime generates from the world.
+#![allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in world.wit")]
+#![allow(clippy::all, clippy::unwrap_used, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    path: "../../wit/samara-function",
+    world: "function",
+    imports: { default: trappable },
+    with: {
+        "samara:function/storage.writer": crate::capabilities::storage::Writer,
+    },
+});

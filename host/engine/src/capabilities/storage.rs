@@ -1,0 +1,234 @@
+//! `samara:function/storage`: objects by URL, within the task's grants.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use samara_core::{Access, Grants};
+use samara_store::{
+    GetOptions, ListOptions, Location, Locator, Metadata as Stored, PutMode, PutOptions, StoreExt,
+};
+use wasmtime::component::Resource;
+
+use crate::bindings::samara::function::storage::{Entry, Host, HostWriter, Metadata, Page};
+use crate::bindings::samara::function::types::Error;
+use crate::state::State;
+
+/// Entries of one listing page: about 100 KB for the guest.
+const PAGE_ENTRIES_MAX: u32 = 1000;
+
+/// What one task may reach.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) grants: Grants,
+    pub(crate) locator: Arc<Locator>,
+}
+
+/// An object that a guest is writing in pieces.
+pub struct Writer {
+    url: String,
+    inner: Option<Box<dyn samara_store::Writer>>,
+}
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+// === impl Writer ===
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+// === impl Granted ===
+
+impl Granted {
+    /// Opens `url` if the grants allow it.
+    fn open(&self, url: &str, access: Access) -> Result<Location, Error> {
+        let location = self.locator.open(url).map_err(|error| guest_error(&error))?;
+        // What is checked is the canonical name, which is also the one that is opened.
+        match self.grants.allow(&location.url(), access) {
+            true => Ok(location),
+            false => {
+                let verb = if access == Access::Read { "read" } else { "write" };
+                Err(Error::NotGranted(format!("no grant of this job lets it {verb} {url}")))
+            }
+        }
+    }
+}
+
+impl State {
+    /// Runs one store call within the task's patience.
+    fn call<T>(&self, future: impl Future<Output = samara_store::Result<T>>) -> Answer<T> {
+        match self.patience.wait(future) {
+            Ok(done) => Ok(done.map_err(|error| guest_error(&error))),
+            Err(stop) => Err(wasmtime::Error::new(stop)),
+        }
+    }
+
+    fn refuse_large(&self, url: &str, size: u64) -> Result<(), Error> {
+        let limit = self.limits.host_call_bytes;
+        match size <= limit {
+            true => Ok(()),
+            false => Err(Error::LimitExceeded(format!(
+                "{url}: {size} bytes are more than one call passes ({limit}); read in pieces"
+            ))),
+        }
+    }
+
+    fn write(&mut self, url: &str, bytes: Vec<u8>, mode: PutMode) -> Answer<Metadata> {
+        let location = match self.storage.open(url, Access::ReadWrite) {
+            Ok(location) => location,
+            Err(error) => return Ok(Err(error)),
+        };
+        let put = location.store.put(&location.key, Bytes::from(bytes), put_options(mode));
+        Ok(self.call(put)?.map(Metadata::from))
+    }
+}
+
+/// Unwraps the inner result of a store call, or answers the guest with its error.
+macro_rules! answered {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+}
+
+impl Host for State {
+    fn get(&mut self, url: String) -> Answer<Vec<u8>> {
+        let location = answered!(self.storage.open(&url, Access::Read));
+        let metadata = answered!(self.call(location.store.head(&location.key))?);
+        answered!(self.refuse_large(&url, metadata.size));
+        let etag = Some(metadata.etag.as_str());
+        let read = location.store.read_range(&location.key, 0..metadata.size, etag);
+        Ok(self.call(read)?.map(Vec::from))
+    }
+
+    fn get_range(
+        &mut self,
+        url: String,
+        offset: u64,
+        length: u64,
+        if_match: Option<String>,
+    ) -> Answer<Vec<u8>> {
+        let location = answered!(self.storage.open(&url, Access::Read));
+        answered!(self.refuse_large(&url, length));
+        let range = offset..offset.saturating_add(length);
+        let read = location.store.read_range(&location.key, range, if_match.as_deref());
+        Ok(self.call(read)?.map(Vec::from))
+    }
+
+    fn put(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
+        self.write(&url, bytes, PutMode::Overwrite)
+    }
+
+    fn put_if_absent(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
+        self.write(&url, bytes, PutMode::IfAbsent)
+    }
+
+    fn delete(&mut self, url: String) -> Answer<()> {
+        let location = answered!(self.storage.open(&url, Access::ReadWrite));
+        self.call(location.store.delete(&location.key))
+    }
+
+    fn head(&mut self, url: String) -> Answer<Metadata> {
+        let location = answered!(self.storage.open(&url, Access::Read));
+        Ok(self.call(location.store.head(&location.key))?.map(Metadata::from))
+    }
+
+    fn list_objects(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Page> {
+        let location = answered!(self.storage.open(&prefix, Access::Read));
+        let limit = if limit == 0 { PAGE_ENTRIES_MAX } else { limit.min(PAGE_ENTRIES_MAX) };
+        let options = ListOptions { after, limit: Some(limit as usize), ..ListOptions::default() };
+        let page = answered!(self.call(location.store.list(&location.key, options))?);
+        let entries = page.entries.into_iter().map(|entry| Entry {
+            url: Location { store: Arc::clone(&location.store), key: entry.key }.url(),
+            metadata: entry.metadata.into(),
+        });
+        Ok(Ok(Page { entries: entries.collect(), next: page.next }))
+    }
+
+    fn copy(&mut self, source: String, target: String) -> Answer<Metadata> {
+        let from = answered!(self.storage.open(&source, Access::Read));
+        let to = answered!(self.storage.open(&target, Access::ReadWrite));
+        if Arc::ptr_eq(&from.store, &to.store) {
+            let copy = from.store.copy(&from.key, &to.key, PutOptions::default());
+            return Ok(self.call(copy)?.map(Metadata::from));
+        }
+        Ok(self.call(copy_between(&from, &to))?.map(Metadata::from))
+    }
+}
+
+impl HostWriter for State {
+    fn open(&mut self, url: String, if_absent: bool) -> Answer<Resource<Writer>> {
+        let location = answered!(self.storage.open(&url, Access::ReadWrite));
+        let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
+        let open = location.store.writer(&location.key, put_options(mode));
+        let inner = answered!(self.call(open)?);
+        Ok(Ok(self.table.push(Writer { url, inner: Some(inner) })?))
+    }
+
+    fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> Answer<()> {
+        let entry = self.table.get_mut(&writer)?;
+        let Some(mut inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
+        // A writer whose write failed stays closed: what it holds is no whole object.
+        answered!(self.call(inner.write(Bytes::from(bytes)))?);
+        self.table.get_mut(&writer)?.inner = Some(inner);
+        Ok(Ok(()))
+    }
+
+    fn finish(&mut self, writer: Resource<Writer>) -> Answer<Metadata> {
+        let entry = self.table.get_mut(&writer)?;
+        let Some(inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
+        Ok(self.call(inner.finish())?.map(Metadata::from))
+    }
+
+    fn drop(&mut self, writer: Resource<Writer>) -> wasmtime::Result<()> {
+        // Dropping may remove what was staged, on the runtime's threads.
+        let _entered = self.patience.io().enter();
+        self.table.delete(writer)?;
+        Ok(())
+    }
+}
+
+fn closed(url: &str) -> Error {
+    Error::Invalid(format!("{url}: the writer was finished, or failed before"))
+}
+
+fn put_options(mode: PutMode) -> PutOptions {
+    let mut options = PutOptions::default();
+    options.mode = mode;
+    options
+}
+
+/// Copies between two stores, piece by piece.
+async fn copy_between(from: &Location, to: &Location) -> samara_store::Result<Stored> {
+    let mut body = from.store.get(&from.key, GetOptions::default()).await?.body;
+    let mut writer = to.store.writer(&to.key, PutOptions::default()).await?;
+    while let Some(bytes) = futures::StreamExt::next(&mut body).await {
+        writer.write(bytes?).await?;
+    }
+    writer.finish().await
+}
+
+impl From<Stored> for Metadata {
+    fn from(metadata: Stored) -> Self {
+        Self { size: metadata.size, etag: metadata.etag, modified_ms: metadata.modified_ms }
+    }
+}
+
+fn guest_error(error: &samara_store::Error) -> Error {
+    use samara_store::Error as Store;
+    let text = error.to_string();
+    match error {
+        Store::NotFound { .. } => Error::NotFound(text),
+        Store::AlreadyExists { .. } => Error::AlreadyExists(text),
+        Store::Precondition { .. } => Error::PreconditionFailed(text),
+        Store::PermissionDenied { .. } => Error::PermissionDenied(text),
+        Store::InvalidKey { .. } | Store::InvalidUrl { .. } | Store::UnknownScheme { .. } => {
+            Error::Invalid(text)
+        }
+        _ => Error::Unavailable(text),
+    }
+}

@@ -1,0 +1,57 @@
+//! `samara:function/task`: which task this is, its log, its progress, whether it is still wanted.
+
+use samara_core::Level;
+
+use crate::bindings::samara::function::task::{Host, Identity, Level as GuestLevel};
+use crate::state::State;
+
+/// Bytes of a panic's message that are kept; a reply has to stay small.
+const PANIC_BYTES_MAX: usize = 16 << 10;
+
+/// Which task this is, and how far it says it has come.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) job: samara_core::JobId,
+    pub(crate) index: u64,
+    pub(crate) attempt: u32,
+    pub(crate) progress: (u64, u64),
+}
+
+impl Host for State {
+    fn current(&mut self) -> wasmtime::Result<Identity> {
+        let task = &self.task;
+        Ok(Identity { job: task.job.to_string(), index: task.index, attempt: task.attempt })
+    }
+
+    fn log(&mut self, level: GuestLevel, message: String) -> wasmtime::Result<()> {
+        self.log.push(level.into(), message);
+        Ok(())
+    }
+
+    fn progress(&mut self, done: u64, total: u64) -> wasmtime::Result<()> {
+        self.task.progress = (done, total);
+        Ok(())
+    }
+
+    fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
+        Ok(self.patience.is_cancelled())
+    }
+
+    fn panicked(&mut self, mut message: String, location: String) -> wasmtime::Result<()> {
+        message.truncate(message.floor_char_boundary(PANIC_BYTES_MAX));
+        self.panic = Some((message, location));
+        Ok(())
+    }
+}
+
+impl From<GuestLevel> for Level {
+    fn from(level: GuestLevel) -> Self {
+        match level {
+            GuestLevel::Error => Self::Error,
+            GuestLevel::Warn => Self::Warn,
+            GuestLevel::Info => Self::Info,
+            GuestLevel::Debug => Self::Debug,
+            GuestLevel::Trace => Self::Trace,
+        }
+    }
+}

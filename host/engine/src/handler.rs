@@ -1,0 +1,181 @@
+//! The engine as a [`TaskHandler`]: finds components by name, runs batches, stores large outputs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use samara_core::{
+    Batch, Cancel, ComponentId, Error, ErrorKind, Limits, Outcome, Output, Report, Stats, Task,
+    TaskHandler, layout,
+};
+use samara_store::{Location, Locator, PutOptions, StoreExt};
+
+use crate::component::{FunctionInfo, Prepared};
+use crate::engine::Engine;
+use crate::failure::store_error;
+use crate::run::Job;
+
+/// Outputs up to this size ride in the reply; larger ones go to the job's store. Well below what
+/// any backend's reply may hold (AWS Lambda: 6 MB for a whole batch).
+const INLINE_BYTES_MAX: usize = 256 << 10;
+
+/// Components kept in memory. Each holds its compiled code, a few hundred KB for Rust guests.
+const COMPONENTS_MAX: usize = 256;
+
+/// Runs batches on an engine.
+#[derive(Debug)]
+pub struct Handler {
+    engine: Engine,
+    locator: Arc<Locator>,
+    components: Mutex<Components>,
+}
+
+/// Components by name. Each has a lock of its own, so that one is prepared once however many
+/// threads want it, and nobody waits for another's.
+#[derive(Debug, Default)]
+struct Components {
+    slots: BTreeMap<ComponentId, (u64, Arc<Slot>)>,
+    uses: u64,
+}
+
+type Slot = Mutex<Option<Arc<Prepared>>>;
+
+// === impl Handler ===
+
+impl Handler {
+    /// A handler that opens stores and objects through `locator`.
+    pub fn new(engine: Engine, locator: Arc<Locator>) -> Self {
+        Self { engine, locator, components: Mutex::default() }
+    }
+
+    /// Lists the functions of a component that is in `store`.
+    ///
+    /// # Errors
+    ///
+    /// Where the component is not there, or is none of this world and version.
+    pub fn functions(&self, id: ComponentId, store: &str) -> Result<Arc<[FunctionInfo]>, Error> {
+        let prepared = self.component(id, store)?;
+        prepared.functions(|| {
+            self.engine.list(&prepared, Limits::default()).map_err(|outcome| {
+                Error::new(ErrorKind::Component, format!("cannot list its functions: {outcome:?}"))
+            })
+        })
+    }
+
+    /// Finds a component: in memory, in the cache of compiled code, in the job's store.
+    fn component(&self, id: ComponentId, store: &str) -> Result<Arc<Prepared>, Error> {
+        let slot = self.slot(id);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = &*slot {
+            return Ok(Arc::clone(prepared));
+        }
+        let prepared = match self.engine.prepare_cached(id)? {
+            Some(prepared) => prepared,
+            None => self.engine.prepare(&self.fetch(id, store)?)?,
+        };
+        let prepared = Arc::new(prepared);
+        *slot = Some(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    fn slot(&self, id: ComponentId) -> Arc<Slot> {
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        components.slot(id)
+    }
+
+    /// Reads a component from the job's store and checks that it is the one.
+    fn fetch(&self, id: ComponentId, store: &str) -> Result<Bytes, Error> {
+        let location = self.object(store, &layout::component(&id))?;
+        let read = location.store.read(&location.key);
+        let bytes = self.engine.inner().io.block_on(read).map_err(|error| {
+            store_error(&error).context(format_args!("fetching component {id}"))
+        })?;
+        match ComponentId::of(&bytes) == id {
+            true => Ok(bytes),
+            false => Err(Error::new(
+                ErrorKind::Component,
+                format!("{} is damaged: its bytes are not those of {id}", location.url()),
+            )),
+        }
+    }
+
+    fn object(&self, store: &str, key: &str) -> Result<Location, Error> {
+        let root = self.locator.open(store).map_err(|error| store_error(&error))?;
+        Ok(root.join(key))
+    }
+
+    fn run_task(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
+        let mut report = self.engine.run(prepared, job, task);
+        if let Outcome::Success(Output::Inline(bytes)) = &report.outcome
+            && bytes.len() > INLINE_BYTES_MAX
+        {
+            report.outcome = match self.store_output(job.batch, task, bytes.clone()) {
+                Ok(output) => Outcome::Success(output),
+                Err(error) => Outcome::Platform(error),
+            };
+        }
+        report
+    }
+
+    /// Stores a large output unless an earlier attempt did: the first stored one is the output.
+    fn store_output(&self, batch: &Batch, task: &Task, bytes: Bytes) -> Result<Output, Error> {
+        let key = layout::output(&batch.job, task.index);
+        let location = self.object(&batch.store, &key)?;
+        let options = PutOptions::if_absent();
+        let size = bytes.len() as u64;
+        let put = location.store.put(&location.key, bytes, options);
+        match self.engine.inner().io.block_on(put) {
+            Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {
+                Ok(Output::Stored { key, size })
+            }
+            Err(error) => Err(store_error(&error).context("storing the output")),
+        }
+    }
+}
+
+impl TaskHandler for Handler {
+    fn run(&self, batch: &Batch, cancel: &Cancel, report: &mut dyn FnMut(Report)) {
+        let job = Job { batch, locator: &self.locator, cancel };
+        match self.component(batch.component, &batch.store) {
+            Ok(prepared) => {
+                for task in &batch.tasks {
+                    report(self.run_task(&prepared, job, task));
+                }
+            }
+            Err(error) => {
+                for task in &batch.tasks {
+                    report(not_run(task, error.clone()));
+                }
+            }
+        }
+    }
+}
+
+// === impl Components ===
+
+impl Components {
+    fn slot(&mut self, id: ComponentId) -> Arc<Slot> {
+        self.uses += 1;
+        let uses = self.uses;
+        if !self.slots.contains_key(&id) && self.slots.len() >= COMPONENTS_MAX {
+            let oldest = self.slots.iter().min_by_key(|(_, (used, _))| *used);
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.and_then(|id| self.slots.remove(&id));
+        }
+        let (used, slot) = self.slots.entry(id).or_default();
+        *used = uses;
+        Arc::clone(slot)
+    }
+}
+
+/// The report of a task whose component could not be had.
+fn not_run(task: &Task, error: Error) -> Report {
+    Report {
+        index: task.index,
+        attempt: task.attempt,
+        outcome: Outcome::Platform(error),
+        log: Vec::new(),
+        log_dropped: 0,
+        stats: Stats::default(),
+    }
+}

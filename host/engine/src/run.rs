@@ -1,0 +1,211 @@
+//! One task in one fresh instance.
+
+use std::sync::Arc;
+
+use samara_core::{
+    Batch, Cancel, Exceeded, Limits, Outcome, Output, Report, Stats, Task, UserError, UserErrorKind,
+};
+use samara_store::Locator;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::bindings::exports::samara::function::functions::Failure;
+use crate::capabilities::{partition, storage, task, wasi};
+use crate::component::{FunctionInfo, Prepared};
+use crate::engine::Engine;
+use crate::failure::{self, Stop};
+use crate::log::Log;
+use crate::partition::Reader;
+use crate::patience::Patience;
+use crate::state::{Memory, RESOURCES_MAX, State};
+
+/// Epochs between two looks at the deadline and the cancellation.
+const EPOCHS_PER_CHECK: u64 = 1;
+
+/// What the tasks of a batch share.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// Job, function, limits and grants; its tasks are not looked at.
+    pub batch: &'a Batch,
+    /// Opens the objects that tasks name.
+    pub locator: &'a Arc<Locator>,
+    /// Ends running tasks.
+    pub cancel: &'a Cancel,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Runs one task in a fresh instance. Blocks; whatever the guest does is a report.
+    ///
+    /// Must not be called on a thread that drives an async runtime.
+    pub fn run(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
+        let clock = Arc::clone(&self.inner().clock);
+        let started = clock.monotonic();
+        let report = |outcome| Report {
+            index: task.index,
+            attempt: task.attempt,
+            outcome,
+            log: Vec::new(),
+            log_dropped: 0,
+            stats: Stats::default(),
+        };
+        let state = match self.state(job, task) {
+            Ok(state) => state,
+            Err(error) => return report(Outcome::Platform(error)),
+        };
+        let mut store = self.store(state);
+        let outcome = self.call(prepared, &mut store, &job.batch.function, task);
+        let state = store.into_data();
+        let (log, log_dropped) = state.log.take();
+        let stats = Stats {
+            wall: clock.monotonic().saturating_sub(started),
+            memory_peak: state.memory.peak(),
+            bytes_read: state.partition.bytes_read,
+        };
+        Report { log, log_dropped, stats, ..report(outcome) }
+    }
+
+    /// Asks a component for its functions, within `limits`.
+    ///
+    /// # Errors
+    ///
+    /// Where the component ends otherwise than by answering.
+    pub fn list(&self, prepared: &Prepared, limits: Limits) -> Result<Vec<FunctionInfo>, Outcome> {
+        let batch = Batch {
+            job: samara_core::JobId::new(0, 0),
+            component: prepared.id(),
+            function: String::new(),
+            store: String::new(),
+            limits,
+            grants: samara_core::Grants::default(),
+            task_count: 0,
+            tasks: Vec::new(),
+        };
+        let task = Task { index: 0, attempt: 0, arguments: Default::default(), partition: None };
+        let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
+        let job = Job { batch: &batch, locator: &locator, cancel: &cancel };
+        let state = self.state(job, &task).map_err(Outcome::Platform)?;
+        let mut store = self.store(state);
+        let _running = self.inner().ticker.running();
+        let _entered = self.inner().io.enter();
+        let listed = prepared
+            .instantiate(&mut store)
+            .and_then(|instance| prepared.list(&mut store, &instance)?.call(&mut store, ()));
+        match listed {
+            Ok((functions,)) => Ok(functions.into_iter().map(FunctionInfo::from).collect()),
+            Err(error) => Err(failure::outcome(error, store.data_mut())),
+        }
+    }
+
+    fn state(&self, job: Job<'_>, task: &Task) -> Result<State, samara_core::Error> {
+        let limits = job.batch.limits;
+        let patience = Patience::new(
+            self.inner().io.clone(),
+            Arc::clone(&self.inner().clock),
+            limits.time,
+            job.cancel.clone(),
+        );
+        let log = Log::new(limits.log_bytes);
+        let open = |partition: &samara_core::Partition| {
+            let location = job.locator.open(&partition.object);
+            location.map(|location| Reader::new(partition.clone(), location))
+        };
+        let reader = task.partition.as_ref().map(open).transpose();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Ok(State {
+            limits,
+            memory: Memory::new(limits.memory_bytes),
+            wasi: wasi::context(&log),
+            panic: None,
+            partition: partition::Granted {
+                index: task.index,
+                count: job.batch.task_count,
+                reader: reader.map_err(|error| failure::store_error(&error))?,
+                bytes_read: 0,
+            },
+            storage: storage::Granted {
+                grants: job.batch.grants.clone(),
+                locator: Arc::clone(job.locator),
+            },
+            task: task::Granted {
+                job: job.batch.job,
+                index: task.index,
+                attempt: task.attempt,
+                progress: (0, 0),
+            },
+            table,
+            patience,
+            log,
+        })
+    }
+
+    fn store(&self, state: State) -> Store<State> {
+        let mut store = Store::new(&self.inner().engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_epoch_deadline(EPOCHS_PER_CHECK);
+        store.epoch_deadline_callback(|store| match store.data().patience.check() {
+            Ok(()) => Ok(UpdateDeadline::Continue(EPOCHS_PER_CHECK)),
+            Err(stop) => Err(wasmtime::Error::new(stop)),
+        });
+        let limits = &store.data().limits;
+        let fuel = limits.host_call_bytes.max(limits.output_bytes);
+        store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
+        store
+    }
+
+    fn call(
+        &self,
+        prepared: &Prepared,
+        store: &mut Store<State>,
+        function: &str,
+        task: &Task,
+    ) -> Outcome {
+        if let Err(stop) = store.data().patience.check() {
+            return Stop::into(stop);
+        }
+        let _running = self.inner().ticker.running();
+        let _entered = self.inner().io.enter();
+        let instance = match prepared.instantiate(store) {
+            Ok(instance) => instance,
+            Err(error) if error.downcast_ref::<Stop>().is_some() => {
+                return failure::outcome(error, store.data_mut());
+            }
+            Err(error) => return failure::instantiation(&error, store.data()),
+        };
+        let called = prepared.call(store, &instance).and_then(|call| {
+            call.call(&mut *store, (function.to_owned(), task.arguments.to_vec()))
+        });
+        match called {
+            Ok((Ok(output),)) => success(output, store.data().limits.output_bytes),
+            Ok((Err(failure),)) => Outcome::Failed(failure.into()),
+            Err(error) => failure::outcome(error, store.data_mut()),
+        }
+    }
+}
+
+fn success(output: Vec<u8>, limit: u64) -> Outcome {
+    match output.len() as u64 {
+        size if size > limit => {
+            Outcome::LimitExceeded(Exceeded::Output { limit, size: Some(size) })
+        }
+        _ => Outcome::Success(Output::Inline(output.into())),
+    }
+}
+
+impl From<Failure> for UserError {
+    fn from(failure: Failure) -> Self {
+        let (kind, message, causes) = match failure {
+            Failure::NoSuchFunction(text) => (UserErrorKind::NoSuchFunction, text, Vec::new()),
+            Failure::BadArguments(text) => (UserErrorKind::BadArguments, text, Vec::new()),
+            Failure::BadOutput(text) => (UserErrorKind::BadOutput, text, Vec::new()),
+            Failure::Failed(chain) => {
+                let mut chain = chain.into_iter();
+                let message = chain.next().unwrap_or_default();
+                (UserErrorKind::Returned, message, chain.collect())
+            }
+        };
+        Self { kind, message, causes }
+    }
+}

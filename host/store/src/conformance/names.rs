@@ -1,0 +1,52 @@
+//! Cases of names: which there are, and that they are taken as they are.
+
+use super::{Area, ODD_NAMES, assert_fails, is_invalid_key};
+use crate::{ListOptions, PutOptions};
+
+pub(super) async fn odd_names(area: Area<'_>) {
+    for name in ODD_NAMES {
+        area.try_put(name, *name, PutOptions::if_absent()).await.expect(name);
+    }
+    for name in ODD_NAMES {
+        assert_eq!(area.read(name).await.expect(name), name);
+        let listed = area.list(name, ListOptions::default()).await;
+        assert_eq!(listed.entries[0].key, *name);
+    }
+    let mut names: Vec<_> = ODD_NAMES.to_vec();
+    names.sort_unstable();
+    assert_eq!(area.names("", 3).await, names);
+
+    for name in ODD_NAMES {
+        let (from, to) = (area.key(name), area.key(&format!("copies/{name}")));
+        area.store.copy(&from, &to, PutOptions::default()).await.expect(name);
+        area.delete(name).await;
+    }
+    assert_eq!(area.names("", 100).await.len(), ODD_NAMES.len());
+}
+
+/// Keys of 900 bytes: S3 allows 1,024.
+pub(super) async fn deep_names(area: Area<'_>) {
+    let name = format!("{}end", "segment/".repeat(112));
+    area.put(&name, "deep").await;
+    assert_eq!(area.read(&name).await.expect("deep"), "deep");
+    assert_eq!(area.names("", 10).await, [name]);
+}
+
+pub(super) async fn invalid_names(area: Area<'_>) {
+    for name in ["", "/", "a/", "/a", "a//b", ".", "..", "a/.", "a/..", "../a", "a/../../b", "\0"] {
+        let (store, key) = (area.store, area.key(name));
+        let put = PutOptions::default();
+        assert_fails(area.try_put(name, "1", put).await, &key, is_invalid_key);
+        assert_fails(area.try_put(name, "1", PutOptions::if_absent()).await, &key, is_invalid_key);
+        assert_fails(store.writer(&key, put).await, &key, is_invalid_key);
+        assert_fails(area.head(name).await, &key, is_invalid_key);
+        assert_fails(area.read(name).await, &key, is_invalid_key);
+        assert_fails(store.delete(&key).await, &key, is_invalid_key);
+        assert_fails(store.copy(&key, &area.key("x"), put).await, &key, is_invalid_key);
+    }
+    area.put("x", "1").await;
+    let (from, to) = (area.key("x"), area.key("../y"));
+    assert_fails(area.store.copy(&from, &to, PutOptions::default()).await, &to, is_invalid_key);
+    assert_fails(area.store.head("").await, "", is_invalid_key);
+    assert_fails(area.store.head("/etc/passwd").await, "/etc/passwd", is_invalid_key);
+}

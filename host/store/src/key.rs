@@ -1,0 +1,68 @@
+//! Which keys and prefixes exist, the same for every store.
+
+use std::fmt;
+
+use crate::{Error, Result};
+
+/// Refuses a key that no store holds.
+pub(crate) fn check(store: &dyn fmt::Display, key: &str) -> Result<()> {
+    fault(key).map_or(Ok(()), |reason| invalid(store, key, reason))
+}
+
+/// Refuses a prefix that no key can start with.
+pub(crate) fn check_prefix(store: &dyn fmt::Display, prefix: &str) -> Result<()> {
+    let directories = prefix.rsplit_once('/').map(|(directories, _)| directories);
+    let fault = directories.and_then(fault).or_else(|| nul(prefix));
+    fault.map_or(Ok(()), |reason| invalid(store, prefix, reason))
+}
+
+/// The error for a key or prefix.
+pub(crate) fn invalid<T>(store: &dyn fmt::Display, key: &str, reason: &'static str) -> Result<T> {
+    Err(Error::InvalidKey { location: format!("{store}{key}"), reason })
+}
+
+fn fault(key: &str) -> Option<&'static str> {
+    if key.is_empty() {
+        return Some("the name is empty");
+    }
+    key.split('/')
+        .find_map(|segment| match segment {
+            "" => Some("a segment is empty: `//`, or `/` at the beginning or end"),
+            "." | ".." => Some("`.` and `..` are no segments: names are taken literally"),
+            _ => None,
+        })
+        .or_else(|| nul(key))
+}
+
+fn nul(key: &str) -> Option<&'static str> {
+    key.contains('\0').then_some("it contains a NUL byte")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_segments() {
+        for key in ["a", "a/b", "...", ".a", "a.", "a b", "%2e%2e", "ü/日本", "a\\b", "~", "#?"]
+        {
+            assert!(check(&"mem://x/", key).is_ok(), "{key}");
+        }
+        for key in ["", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/..", "a/./b", "a\0", "\0/a"]
+        {
+            let error = check(&"mem://x/", key).unwrap_err();
+            assert!(matches!(error, Error::InvalidKey { .. }), "{key:?}");
+            assert_eq!(error.location(), format!("mem://x/{key}"));
+        }
+    }
+
+    #[test]
+    fn prefixes_are_beginnings_of_keys() {
+        for prefix in ["", "a", "a/", "a/b", ".", "..", "a/..", "a/."] {
+            assert!(check_prefix(&"mem://x/", prefix).is_ok(), "{prefix}");
+        }
+        for prefix in ["/", "/a", "a//", "a//b", "../", "./", "a/../b", "a\0", "a/\0/"] {
+            assert!(check_prefix(&"mem://x/", prefix).is_err(), "{prefix:?}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The trait that every store implements, and its vocabulary.
+//!
+//! What is common to all stores is written here once, on the trait; what differs is written on
+//! the store. `conformance` holds every store to it.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+
+use crate::Result;
+
+/// Objects under keys.
+///
+/// A key is one or more segments joined by `/`. A segment is not empty, not `.` or `..`, and has
+/// no NUL byte; anything else is taken literally, nothing is decoded. A name should not be both
+/// an object and the first segments of another (`a` and `a/b`): some stores refuse the second.
+///
+/// An object appears under its key whole or not at all, whatever happens to the process that
+/// writes it. Reads see the latest complete write. [`Display`](fmt::Display) gives the URL of the
+/// store's root with its final `/`: the URL of an object is `format!("{store}{key}")`.
+///
+/// # Errors
+///
+/// Beside what each method says, all of them fail with [`InvalidKey`](crate::Error::InvalidKey)
+/// for a malformed key, and with `PermissionDenied`, `Unavailable` or `Generic` as the store does.
+#[async_trait]
+pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
+    /// Opens an object, or a range of it, for reading.
+    ///
+    /// All bytes of the body are of the version that `metadata` describes: where the object is
+    /// changed in place while it is read, the body ends in `Precondition`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Precondition` where the object is not the version of `options.if_match`.
+    async fn get(&self, key: &str, options: GetOptions) -> Result<Object>;
+
+    /// Describes an object without reading it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    async fn head(&self, key: &str) -> Result<Metadata>;
+
+    /// Writes an object in one piece.
+    ///
+    /// Dropping the future does not say whether the object was written.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` with [`PutMode::IfAbsent`], of which exactly one among any number of
+    /// concurrent ones succeeds; `OutOfSpace`.
+    async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata>;
+
+    /// Starts to write an object in pieces.
+    ///
+    /// # Errors
+    ///
+    /// Like [`put`](Self::put), but that an object exists already is seen at the end, by
+    /// [`Writer::finish`].
+    async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>>;
+
+    /// Removes an object. Removing one that does not exist succeeds.
+    async fn delete(&self, key: &str) -> Result<()>;
+
+    /// Lists objects whose key starts with `prefix`, one page at a time, by the bytes of the key.
+    ///
+    /// The prefix is a string, not a directory: `a/b` finds `a/b`, `a/bc` and `a/b/c`. Nothing
+    /// found is an empty page.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey` where no valid key can start with `prefix`.
+    async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page>;
+
+    /// Copies an object within the store.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for `from`; for `to` like [`put`](Self::put).
+    async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata>;
+}
+
+/// An object that is being written in pieces.
+///
+/// It appears, whole, when [`finish`](Self::finish) succeeds. A writer that is dropped before, or
+/// one of whose calls failed, leaves nothing.
+#[async_trait]
+pub trait Writer: fmt::Debug + Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfSpace` and the like; the writer is of no more use then.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Completes the object.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` with [`PutMode::IfAbsent`]; else like [`write`](Self::write).
+    async fn finish(self: Box<Self>) -> Result<Metadata>;
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Size in bytes.
+    pub size: u64,
+    /// Identifies this version of the object's content. Opaque.
+    pub etag: String,
+    /// Last modification in milliseconds since the Unix epoch, where the store knows it.
+    pub modified_ms: Option<u64>,
+}
+
+/// An object that was opened for reading.
+pub struct Object {
+    /// Describes the whole object.
+    pub metadata: Metadata,
+    /// The part of it that `body` yields: what was asked for, cut at the object's end.
+    pub range: Range<u64>,
+    /// The bytes, in pieces of the store's choice, none of them empty.
+    pub body: BoxStream<'static, Result<Bytes>>,
+}
+
+/// How to read an object. The default is all of it, in whichever version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetOptions {
+    /// The part to read. What lies past the object's end is ignored; a range that lies there
+    /// altogether is empty.
+    pub range: Option<Range<u64>>,
+    /// The etag that the object must have.
+    pub if_match: Option<String>,
+}
+
+/// How to write an object. The default overwrites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// What to do where an object exists under the key.
+    pub mode: PutMode,
+}
+
+/// What to do where an object exists under the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PutMode {
+    /// Replace it.
+    #[default]
+    Overwrite,
+    /// Leave it and fail with [`AlreadyExists`](crate::Error::AlreadyExists).
+    IfAbsent,
+}
+
+/// Which page to list. The default is the first page, as long as the store likes, at any depth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Only keys that sort after this one, which need not exist: [`Page::next`] of the page before.
+    pub after: Option<String>,
+    /// At most so many entries. A store may return fewer even where more follow; 0 counts as 1.
+    pub limit: Option<usize>,
+    /// Only keys with at most so many `/` after the prefix. Stores skip what lies deeper without
+    /// looking at it, if they can.
+    pub slashes: Option<usize>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Objects by the bytes of their key.
+    pub entries: Vec<Entry>,
+    /// Pass this as [`ListOptions::after`] for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// One object of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The whole key, prefix included.
+    pub key: String,
+    /// As [`Store::head`] would say.
+    pub metadata: Metadata,
+}
+
+// === impl Object ===
+
+impl Object {
+    /// Reads the body into memory; without a copy where it is one piece.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Store::get`].
+    pub async fn bytes(mut self) -> Result<Bytes> {
+        let Some(first) = self.body.try_next().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.body.try_next().await? else { return Ok(first) };
+        let length = usize::try_from(self.range.end - self.range.start).unwrap_or_default();
+        let mut all = BytesMut::with_capacity(length);
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        while let Some(bytes) = self.body.try_next().await? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("metadata", &self.metadata)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl GetOptions ===
+
+impl GetOptions {
+    /// Reads only this part.
+    #[must_use]
+    pub fn range(mut self, range: Range<u64>) -> Self {
+        self.range = Some(range);
+        self
+    }
+
+    /// Reads only this version.
+    #[must_use]
+    pub fn if_match(mut self, etag: impl Into<String>) -> Self {
+        self.if_match = Some(etag.into());
+        self
+    }
+
+    /// The part to read of an object of this size.
+    pub fn range_within(&self, size: u64) -> Range<u64> {
+        let Some(range) = &self.range else { return 0..size };
+        let start = range.start.min(size);
+        start..range.end.clamp(start, size)
+    }
+}
+
+// === impl PutOptions ===
+
+impl PutOptions {
+    /// Writes only where no object exists under the key.
+    pub fn if_absent() -> Self {
+        Self { mode: PutMode::IfAbsent }
+    }
+}
+
+// === impl ListOptions ===
+
+impl ListOptions {
+    /// Lists only keys that sort after this one.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<String>) -> Self {
+        self.after = Some(key.into());
+        self
+    }
+
+    /// Lists at most so many entries.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Lists only keys with at most so many `/` after the prefix.
+    #[must_use]
+    pub fn slashes(mut self, slashes: usize) -> Self {
+        self.slashes = Some(slashes);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_cut_at_the_end() {
+        let within = |start, end| GetOptions::default().range(start..end).range_within(10);
+        assert_eq!(GetOptions::default().range_within(10), 0..10);
+        assert_eq!(within(2, 5), 2..5);
+        assert_eq!(within(8, u64::MAX), 8..10);
+        assert_eq!(within(10, 12), 10..10);
+        assert_eq!(within(90, 99), 10..10);
+        assert_eq!(within(5, 2), 5..5);
+    }
+}

@@ -1,0 +1,70 @@
+//! What `local:` is made with.
+
+use std::sync::Arc;
+use std::thread;
+
+use samara_core::{Error, ErrorKind, TaskHandler};
+
+use crate::Context;
+
+/// Stack of a slot's thread: the guest's own (1 MiB), the host calls below it, and room.
+pub(super) const STACK_BYTES: usize = 4 << 20;
+
+/// Tasks in a batch: a batch answers as a whole, and results should not wait long for each other.
+pub(super) const BATCH_TASKS_MAX: usize = 1024;
+
+/// Slots at most: far above any machine's cores, far below its threads.
+const SLOTS_MAX: usize = 1024;
+
+pub(super) struct Config {
+    pub(super) slots: usize,
+    pub(super) handler: Arc<dyn TaskHandler>,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads `local:` or `local:SLOTS`. The URL wins over the context; the default is one slot per
+    /// core.
+    pub(super) fn parse(url: &str, context: &Context) -> Result<Self, Error> {
+        let invalid = |text: String| Error::new(ErrorKind::Invalid, text);
+        let slots = match url.split_once(':').map_or("", |(_, rest)| rest) {
+            "" => context.slots.unwrap_or_else(cores),
+            digits => digits.parse().map_err(|_| {
+                invalid(format!("`{url}`: `{digits}` is no number of slots (local:SLOTS)"))
+            })?,
+        };
+        if !(1..=SLOTS_MAX).contains(&slots) {
+            return Err(invalid(format!("`{url}`: slots must lie between 1 and {SLOTS_MAX}")));
+        }
+        let handler = context.handler.clone().ok_or_else(|| {
+            invalid(format!(
+                "`{url}` runs tasks in this process, which was built without an engine; \
+                 enable the driver's feature `local`"
+            ))
+        })?;
+        Ok(Self { slots, handler })
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(SLOTS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malformed_urls_are_refused_by_name() {
+        for (url, wanted) in [
+            ("local:x", "no number of slots"),
+            ("local:0", "between 1 and"),
+            ("local:99999", "between 1 and"),
+            ("local:", "without an engine"),
+        ] {
+            let error = Config::parse(url, &Context::default()).err().expect(url);
+            assert!(error.message.contains(wanted) && error.message.contains(url), "{error}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Any runtime against any store, with real guests: see `tests/`.

@@ -1,0 +1,204 @@
+//! Values of all kinds, there and back.
+
+use std::collections::BTreeMap;
+
+use samara_guest::{Bytes, function};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// An enum with each kind of variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Shape {
+    /// No fields.
+    Point,
+    /// A field without a name.
+    Circle(f64),
+    /// Fields with names.
+    Rectangle {
+        /// Extent along x.
+        width: f64,
+        /// Extent along y.
+        height: f64,
+    },
+}
+
+/// A value that its own `Serialize` refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Unencodable;
+
+impl Serialize for Unencodable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("this value has no encoding"))
+    }
+}
+
+/// Takes nothing and returns a number.
+#[function(pure)]
+pub fn answer() -> u64 {
+    42
+}
+
+/// Adds two numbers.
+#[function(pure)]
+pub fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+/// Takes nothing and returns nothing.
+#[function]
+pub fn nothing() {}
+
+/// Returns unit.
+#[function]
+pub fn echo_unit(value: ()) {
+    value
+}
+
+/// Returns an option.
+#[function]
+pub fn echo_option(value: Option<u64>) -> Option<u64> {
+    value
+}
+
+/// Returns a string.
+#[function]
+pub fn echo_string(value: String) -> String {
+    value
+}
+
+/// Returns a float.
+#[function]
+pub fn echo_float(value: f64) -> f64 {
+    value
+}
+
+/// Returns a tuple.
+#[function]
+pub fn echo_tuple(value: (i64, String, bool, char)) -> (i64, String, bool, char) {
+    value
+}
+
+/// Returns a map of lists of maps.
+#[function]
+pub fn echo_map(
+    value: BTreeMap<String, Vec<BTreeMap<u32, i64>>>,
+) -> BTreeMap<String, Vec<BTreeMap<u32, i64>>> {
+    value
+}
+
+/// Returns enums.
+#[function]
+pub fn echo_shapes(value: Vec<Shape>) -> Vec<Shape> {
+    value
+}
+
+/// Returns bytes, encoded as bytes.
+#[function]
+pub fn echo_bytes(value: Bytes) -> Bytes {
+    value
+}
+
+/// Returns bytes, encoded as a list of numbers.
+#[function]
+pub fn echo_numbers(value: Vec<u8>) -> Vec<u8> {
+    value
+}
+
+/// Eight arguments of eight types, as one text.
+#[function]
+#[expect(clippy::too_many_arguments, reason = "that is what it is for")]
+pub fn eight(
+    a: u8,
+    b: i16,
+    c: u32,
+    d: i64,
+    e: f32,
+    f: String,
+    g: Option<bool>,
+    h: (char, Vec<u64>),
+) -> String {
+    format!("{a} {b} {c} {d} {e} {f} {g:?} {h:?}")
+}
+
+/// Returns what cannot be encoded.
+#[function]
+pub fn unencodable() -> Unencodable {
+    Unencodable
+}
+
+/// Has another name in the component, of more than ASCII and more than a word.
+#[function(name = "größer als")]
+pub fn greater_than(a: i64, b: i64) -> bool {
+    a > b
+}
+
+/// Computes for a while: the number of steps that all Collatz sequences from 1 to `n` take.
+#[function(pure)]
+pub fn collatz(n: u64) -> u64 {
+    let length = |mut n: u64| {
+        let mut steps = 0;
+        while n > 1 {
+            n = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
+            steps += 1;
+        }
+        steps
+    };
+    (1..=n).map(length).sum::<u64>()
+}
+
+/// Sums squares four at a time where the build has `simd128`; the first part says whether it has.
+#[function(pure)]
+pub fn sum_squares(n: u32) -> (bool, u64) {
+    simd::sum_squares(n)
+}
+
+#[cfg(target_feature = "simd128")]
+mod simd {
+    //! With the vector instructions of WebAssembly.
+
+    use core::arch::wasm32::{u32x4, u32x4_extract_lane, u32x4_shr, u64x2_add, u64x2_extract_lane};
+    use core::arch::wasm32::{u64x2_extmul_high_u32x4, u64x2_extmul_low_u32x4, u64x2_splat};
+
+    pub(super) fn sum_squares(n: u32) -> (bool, u64) {
+        let mut sums = u64x2_splat(0);
+        let whole = n - n % 4;
+        for i in (0..whole).step_by(4) {
+            let four = u32x4_shr(u32x4(2 * i, 2 * i + 2, 2 * i + 4, 2 * i + 6), 1);
+            debug_assert_eq!(u32x4_extract_lane::<0>(four), i);
+            sums = u64x2_add(sums, u64x2_extmul_low_u32x4(four, four));
+            sums = u64x2_add(sums, u64x2_extmul_high_u32x4(four, four));
+        }
+        let rest: u64 = (whole..n).map(|i| u64::from(i) * u64::from(i)).sum();
+        (true, u64x2_extract_lane::<0>(sums) + u64x2_extract_lane::<1>(sums) + rest)
+    }
+}
+
+#[cfg(not(target_feature = "simd128"))]
+mod simd {
+    //! Without.
+
+    pub(super) fn sum_squares(n: u32) -> (bool, u64) {
+        (false, (0..n).map(|i| u64::from(i) * u64::from(i)).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_called_like_functions() {
+        assert_eq!((answer(), add(1, 2)), (42, 3));
+        assert_eq!(
+            eight(1, -2, 3, -4, 0.5, "six".to_owned(), None, ('h', vec![8])),
+            "1 -2 3 -4 0.5 six None ('h', [8])"
+        );
+        assert_eq!(collatz(10), 67);
+        assert_eq!(sum_squares(10).1, 285);
+    }
+
+    #[test]
+    fn a_name_can_be_chosen() {
+        assert_eq!(greater_than.name(), "größer als");
+    }
+}
