@@ -514,12 +514,12 @@ mod tests {
 
     #[test]
     fn what_was_read_before_is_not_read_again() {
-        for mut partition in cuts("\u{feff}name\nä\n\u{feff}\xff".as_bytes()) {
+        for mut partition in cuts("\u{feff}name\nä\n\u{feff}ÿ".as_bytes()) {
             let mut header = String::new();
             partition.read_line(&mut header).unwrap();
             assert_eq!(header, "\u{feff}name\n");
             assert_eq!(partition.position(), 8);
-            assert_eq!(lines(partition), ["ä", "\u{feff}\u{ff}"]);
+            assert_eq!(lines(partition), ["ä", "\u{feff}ÿ"]);
         }
         let mut partition = Partition::from(&b"ab\ncd\n\xff"[..]);
         assert_eq!(partition.fill_buf().unwrap().first(), Some(&b'a'));

@@ -92,6 +92,15 @@ pub struct FunctionInfo {
     pub pure: bool,
 }
 
+/// Where a component's compiled code came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompiledCode {
+    /// An earlier process of this user compiled it.
+    Cached,
+    /// This process compiled it.
+    New,
+}
+
 /// A job that is ready to be dispatched.
 pub(crate) struct Submission {
     pub(crate) shared: Arc<Shared>,
@@ -215,6 +224,21 @@ impl Executor {
                 Some(functions) => Ok(functions),
                 None => Err(Error::Invalid("listing functions takes feature `local`".to_owned())),
             }
+        })
+        .await
+    }
+
+    /// Gets a component ready to run on this machine: stored, compiled, linked. A job does so by
+    /// itself; this tells the cost of it from the cost of the tasks.
+    ///
+    /// # Errors
+    ///
+    /// As [`functions`](Self::functions).
+    pub async fn prepare(&self, component: &Component) -> Result<CompiledCode, Error> {
+        let (this, component) = (self.clone(), component.clone());
+        self.on_io(async move {
+            this.upload(&component).await?;
+            this.compile(&component).await
         })
         .await
     }
@@ -413,6 +437,27 @@ impl Executor {
             message: error.message,
         })?;
         Ok(Some(functions.iter().map(FunctionInfo::from).collect()))
+    }
+
+    #[cfg(feature = "local")]
+    async fn compile(&self, component: &Component) -> Result<CompiledCode, Error> {
+        let Some(handler) = self.0.handler.clone() else { return Ok(CompiledCode::New) };
+        let (id, store) = (component.id(), self.0.store.url());
+        let asked = tokio::task::spawn_blocking(move || handler.prepare(id, &store)).await;
+        let cached = asked.map_err(|error| Error::Invalid(format!("preparing: {error}")))?;
+        match cached {
+            Ok(true) => Ok(CompiledCode::Cached),
+            Ok(false) => Ok(CompiledCode::New),
+            Err(error) => {
+                Err(Error::Component { name: component.name().to_owned(), message: error.message })
+            }
+        }
+    }
+
+    #[cfg(not(feature = "local"))]
+    #[allow(clippy::unused_async, reason = "the same signature with and without an engine")]
+    async fn compile(&self, _: &Component) -> Result<CompiledCode, Error> {
+        Err(Error::Invalid("compiling a component takes feature `local`".to_owned()))
     }
 
     #[cfg(not(feature = "local"))]

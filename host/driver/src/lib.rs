@@ -66,7 +66,7 @@ pub use samara_core::{
 
 pub use crate::component::Component;
 pub use crate::error::{Cause, Error, TaskError};
-pub use crate::executor::{Builder, Executor, FunctionInfo};
+pub use crate::executor::{Builder, CompiledCode, Executor, FunctionInfo};
 pub use crate::inputs::{Inputs, Plan};
 pub use crate::job::{Completed, Encoded, Job, TaskFuture, Value};
 pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};

@@ -32,6 +32,8 @@ pub(crate) struct Started {
     map: Arc<Shared>,
     reduce: Arc<Shared>,
     value: oneshot::Receiver<Combined>,
+    /// The value once `wait` has seen it.
+    waited: Option<Result<Combined, oneshot::error::RecvError>>,
 }
 
 /// The combined value, encoded; none without inputs.
@@ -69,8 +71,12 @@ impl<T: Value> MapReduce<T> {
     ///
     /// The first error of a task: without its value there is none of the job's.
     pub async fn value(self) -> Result<Option<T>, Error> {
-        let Started { reduce, value, .. } = self.started;
-        let bytes = match value.await {
+        let Started { map: _map, reduce, value, waited } = self.started;
+        let combined = match waited {
+            Some(combined) => combined,
+            None => value.await,
+        };
+        let bytes = match combined {
             Ok(result) => result?,
             Err(_) => return Err(Error::Invalid("the executor was dropped".to_owned())),
         };
@@ -93,11 +99,11 @@ impl<T: Value> MapReduce<T> {
         self.started.reduce.summary.get()
     }
 
-    /// Waits until the value is there, or an error; takes neither.
+    /// Waits until the value is there, or an error, and keeps it for [`value`](Self::value).
     pub async fn wait(&mut self) {
-        // Polling a receiver that is done would take its value: peek through the ledgers instead.
-        for shared in [&self.started.map, &self.started.reduce] {
-            poll_fn(|context| shared.ledger.poll_all(context.waker())).await;
+        // Not the ledgers: after an error, combining tasks that were never submitted never end.
+        if self.started.waited.is_none() {
+            self.started.waited = Some((&mut self.started.value).await);
         }
     }
 
@@ -132,7 +138,7 @@ pub(crate) async fn start(
     tokio::spawn(dispatch.run(VecDeque::new(), fed));
     let combine = combine(tree, Arc::clone(&map), Arc::clone(&reduce), feed, done);
     tokio::spawn(combine);
-    Ok(Started { map, reduce, value })
+    Ok(Started { map, reduce, value, waited: None })
 }
 
 /// Moves values up the tree until one is left, or nobody wants it.

@@ -31,6 +31,7 @@ pub struct Prepared {
     call: ComponentExportIndex,
     list: ComponentExportIndex,
     functions: OnceLock<Arc<[FunctionInfo]>>,
+    cached: bool,
 }
 
 /// What a component says of one of its functions.
@@ -73,12 +74,22 @@ impl Prepared {
         let pre = linker
             .instantiate_pre(component)
             .map_err(|error| refuse(format!("it does not fit {PACKAGE}@{VERSION}: {error:#}")))?;
-        Ok(Self { id, pre, call, list, functions: OnceLock::new() })
+        Ok(Self { id, pre, call, list, functions: OnceLock::new(), cached: false })
     }
 
     /// The component's name.
     pub fn id(&self) -> ComponentId {
         self.id
+    }
+
+    /// Marks it as made of cached code.
+    pub(crate) fn mark_cached(self) -> Self {
+        Self { cached: true, ..self }
+    }
+
+    /// Whether its compiled code came from the cache.
+    pub fn is_cached(&self) -> bool {
+        self.cached
     }
 
     /// The component's functions; `list` asks it the first time.

@@ -99,7 +99,8 @@ impl Engine {
     /// As [`prepare`](Self::prepare).
     pub fn prepare_cached(&self, id: ComponentId) -> Result<Option<Prepared>, Error> {
         let component = self.0.cache.as_ref().and_then(|cache| cache.load(&id, &self.0.engine));
-        component.map(|component| Prepared::link(id, &component, &self.0.linker)).transpose()
+        let link = |component| Prepared::link(id, &component, &self.0.linker);
+        Ok(component.map(link).transpose()?.map(Prepared::mark_cached))
     }
 
     /// Whether instances come from the pool; without it a fresh one costs several times as much.

@@ -62,6 +62,15 @@ impl Handler {
         })
     }
 
+    /// Gets a component that is in `store` ready to run; whether its compiled code was cached.
+    ///
+    /// # Errors
+    ///
+    /// As [`functions`](Self::functions).
+    pub fn prepare(&self, id: ComponentId, store: &str) -> Result<bool, Error> {
+        Ok(self.component(id, store)?.is_cached())
+    }
+
     /// Finds a component: in memory, in the cache of compiled code, in the job's store.
     fn component(&self, id: ComponentId, store: &str) -> Result<Arc<Prepared>, Error> {
         let slot = self.slot(id);

@@ -102,7 +102,9 @@ pub fn aborts() -> u64 {
     std::process::abort()
 }
 
-/// Calls itself `depth` times, each with a kilobyte on the stack.
+/// Calls itself `depth` times, each with a kilobyte on the stack, of which Rust makes one MiB.
+///
+/// That stack lies at the bottom of the memory, so its overflow is an access below address 0.
 #[function]
 pub fn recurses(depth: u64) -> u64 {
     let frame = black_box([depth; 128]);

@@ -16,7 +16,7 @@ mod inner {
     }
 
     /// Reduces.
-    #[function(reduce, pure,)]
+    #[function(reduce, pure)]
     pub fn reduces(a: u64, b: u64) -> u64 {
         a + b
     }

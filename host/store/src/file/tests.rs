@@ -104,10 +104,15 @@ fn nothing_is_left_behind() {
 #[test]
 fn an_interrupted_writer_is_of_no_more_use_and_leaves_nothing() {
     let (dir, store) = store();
-    block_on(async {
+    let one_thread = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    one_thread.unwrap().block_on(async {
         let mut writer = store.writer("a", PutOptions::default()).await.unwrap();
-        let big = Bytes::from(vec![1; 4 << 20]);
-        assert!(writer.write(big).now_or_never().is_none(), "it should have had to wait");
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let write = writer.write(vec![1; 4 << 20].into()).now_or_never();
+        assert!(write.is_none(), "the only thread is busy, and yet it was written");
+        drop(release);
+        busy.await.unwrap().unwrap_err();
         let error = writer.finish().await.unwrap_err();
         assert!(matches!(error, Error::Generic { .. }), "{error:?}");
     });
@@ -139,16 +144,25 @@ fn writes_until_it_is_killed() {
 fn a_killed_process_leaves_no_half_object() {
     let (dir, _) = store();
     fs::write(dir.path().join("written until killed"), "").unwrap();
-    let store = FileStore::new(dir.path().join("store")).unwrap();
+    let written = dir.path().join("store");
+    let store = FileStore::new(&written).unwrap();
     let mut seen = 0;
     for round in 0..8 {
+        let _ = fs::remove_dir_all(&written);
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "file::tests::writes_until_it_is_killed", "--ignored"])
             .current_dir(dir.path())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_millis(60 + 17 * round));
+        let started = || fs::read_dir(&written).is_ok_and(|mut files| files.next().is_some());
+        for _ in 0..6_000 {
+            if started() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(7 * round));
         child.kill().unwrap();
         child.wait().unwrap();
         block_on(async {
@@ -156,7 +170,6 @@ fn a_killed_process_leaves_no_half_object() {
                 let body = store.read(&key).await.unwrap();
                 assert_eq!(body.len(), 1 << 20, "half an object");
                 assert!(body.iter().all(|byte| *byte == body[0]), "a mixed object");
-                store.delete(&key).await.unwrap();
                 seen += 1;
             }
         });

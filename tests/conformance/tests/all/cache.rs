@@ -1,0 +1,86 @@
+//! Compiled code on disk: used when whole, rebuilt when damaged, never run otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use samara::Executor;
+use samara_programs::values;
+
+use crate::common::{builder, programs, wait};
+
+fn executor(dir: &Path) -> Executor {
+    builder().cache_dir(Some(dir.to_owned())).build().unwrap()
+}
+
+fn works(dir: &Path) {
+    assert_eq!(wait(executor(dir).call(programs(), values::add, (20, 22))).unwrap(), 42);
+}
+
+fn find(dir: &Path, extension: &str) -> PathBuf {
+    let engine =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
+    let files = fs::read_dir(engine).unwrap().map(|e| e.unwrap().path());
+    files.into_iter().find(|p| p.extension().is_some_and(|e| e == extension)).unwrap()
+}
+
+#[test]
+fn a_second_process_maps_what_the_first_compiled() {
+    let dir = tempfile::tempdir().unwrap();
+    works(dir.path());
+    let code = find(dir.path(), "cwasm");
+    let first = fs::metadata(&code).unwrap().modified().unwrap();
+    works(dir.path());
+    assert_eq!(fs::metadata(&code).unwrap().modified().unwrap(), first, "it was not rebuilt");
+}
+
+#[test]
+fn a_damaged_entry_is_rebuilt_never_run() {
+    let dir = tempfile::tempdir().unwrap();
+    works(dir.path());
+    let code = find(dir.path(), "cwasm");
+    let whole = fs::read(&code).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    let foreign = b"\x7fELF and then some".to_vec();
+    for damage in [flipped, whole[..whole.len() / 2].to_vec(), Vec::new(), foreign] {
+        fs::write(&code, &damage).unwrap();
+        works(dir.path());
+        assert_eq!(fs::read(&code).unwrap().len(), whole.len(), "it was rebuilt");
+    }
+    fs::write(find(dir.path(), "tag"), [0; 32]).unwrap();
+    works(dir.path());
+    fs::remove_file(find(dir.path(), "tag")).unwrap();
+    works(dir.path());
+}
+
+#[test]
+fn an_entry_made_with_another_key_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    works(dir.path());
+    fs::write(dir.path().join("key"), [7; 32]).unwrap();
+    let code = find(dir.path(), "cwasm");
+    let before = fs::metadata(&code).unwrap().modified().unwrap();
+    works(dir.path());
+    assert_ne!(fs::metadata(&code).unwrap().modified().unwrap(), before, "it was rebuilt");
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+    works(&shared);
+    let kept = fs::read_dir(&shared)
+        .unwrap()
+        .flatten()
+        .any(|entry| entry.path().is_dir() && fs::read_dir(entry.path()).unwrap().next().is_some());
+    assert!(!kept, "compiled code was kept where anybody can replace it");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_only_costs_time() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    works(&file.path().join("below-a-file"));
+}

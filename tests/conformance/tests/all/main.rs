@@ -1,0 +1,15 @@
+//! Real guests on the local runtime: every promise of the engine and the driver, from outside.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
+
+mod bad_components;
+mod cache;
+mod common;
+mod ends;
+mod jobs;
+mod objects;
+mod partitions;
+mod reduce;
+mod sandbox;
+mod storage;
+mod values;

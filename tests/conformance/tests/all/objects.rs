@@ -1,0 +1,173 @@
+//! Objects of every name and kind, and what happens to a job when they change.
+
+use std::fs;
+use std::path::Path;
+
+use samara::{Cause, Error, Objects};
+use samara_programs::input;
+
+use crate::common::{executor, programs, put, results, values, wait};
+
+fn counts(objects: impl Into<Objects>) -> Vec<u64> {
+    values(wait(executor().map(programs(), input::count_lines, objects.into())))
+}
+
+fn text(dir: &Path, name: &str, lines: usize) {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "line\n".repeat(lines)).unwrap();
+}
+
+#[test]
+fn a_path_a_url_a_directory_and_a_pattern_find_objects_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, lines) in [("b.txt", 2), ("a.txt", 1), ("sub/c.txt", 3), ("d.log", 4)] {
+        text(dir.path(), name, lines);
+    }
+    let at = |name: &str| format!("{}{name}", dir.path().display());
+    assert_eq!(counts(at("/b.txt")), [2]);
+    assert_eq!(counts(format!("file://{}", at("/b.txt"))), [2]);
+    assert_eq!(counts(dir.path()), [1, 2, 4, 3], "in the order of their names");
+    assert_eq!(counts(at("/*.txt")), [1, 2]);
+    assert_eq!(counts(at("/**/*.txt")), [1, 2, 3]);
+    assert_eq!(counts(Objects::at(at("/d.log")).and(at("/a.txt"))), [4, 1]);
+}
+
+#[test]
+fn names_that_are_not_plain_ascii_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["with space", "ünïcode", "日本語.txt", "🦀", "100%25#?&=+", "a*b", "[x]", "it's"];
+    for (lines, name) in names.iter().enumerate() {
+        text(dir.path(), name, lines + 1);
+    }
+    for (lines, name) in names.iter().enumerate() {
+        let path = dir.path().join(name);
+        assert_eq!(counts(path.as_path()), [lines as u64 + 1], "{name}");
+        put(&format!("mem://odd/{name}"), "x\ny\n");
+        assert_eq!(counts(format!("mem://odd/{name}")), [2], "{name}");
+    }
+}
+
+#[test]
+fn ten_thousand_objects_are_one_job() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..10_000 {
+        fs::write(dir.path().join(format!("{n:05}")), "x\n".repeat(n % 3)).unwrap();
+    }
+    let counts = counts(dir.path());
+    assert_eq!(counts.len(), 10_000);
+    assert!(counts.iter().enumerate().all(|(n, lines)| *lines == n as u64 % 3));
+}
+
+#[test]
+fn what_matches_nothing_is_an_error_unless_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = format!("{}/*.csv", dir.path().display());
+    for source in [missing.as_str(), "mem://nothing/here", "/no/such/file"] {
+        let error = wait(executor().map(programs(), input::count_lines, source)).unwrap_err();
+        assert!(matches!(&error, Error::Store(samara_store::Error::NotFound { .. })), "{error}");
+        assert!(error.to_string().contains(source.trim_start_matches("mem:")), "{error}");
+    }
+    assert_eq!(counts(Objects::at(missing).allow_none()), [0; 0]);
+}
+
+#[test]
+fn unknown_schemes_and_malformed_urls_are_refused_by_name() {
+    for (source, wanted) in
+        [("s3x://bucket/key", "s3x"), ("file://host/x", "no host"), ("", "empty")]
+    {
+        let error = wait(executor().map(programs(), input::count_lines, source)).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn an_object_that_changes_mid_job_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("changing");
+    fs::write(&path, "old\n".repeat(100)).unwrap();
+    let objects = Objects::at(path.to_str().unwrap());
+    let partitions = wait(executor().plan(&objects)).unwrap();
+    assert_eq!(partitions.len(), 1);
+    // Planned by hand, so that the change certainly comes between the plan and the task.
+    fs::write(&path, "new!\n".repeat(100)).unwrap();
+    let cause = run_planned(partitions.into_iter().next().unwrap());
+    match cause {
+        Cause::Platform(error) => {
+            assert_eq!(error.kind, samara_core::ErrorKind::Changed);
+            assert!(error.message.contains("changing"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_object_that_is_gone_is_a_platform_failure_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gone");
+    fs::write(&path, "x\n").unwrap();
+    let partition = wait(executor().plan(&Objects::at(path.to_str().unwrap()))).unwrap().remove(0);
+    fs::remove_file(&path).unwrap();
+    match run_planned(partition) {
+        Cause::Platform(error) => {
+            assert_eq!(error.kind, samara_core::ErrorKind::NotFound);
+            assert!(error.message.contains("gone"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Runs `count_lines` on a partition that was planned before, straight on the engine.
+fn run_planned(partition: samara_core::Partition) -> Cause {
+    use samara_core::{Batch, Cancel, ComponentId, Grants, JobId, Limits, Outcome, Task};
+    let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let mut config = samara_engine::Config::default();
+    config.cache_dir = Some(crate::common::cache_dir());
+    let engine = samara_engine::Engine::new(&config, io.handle().clone()).unwrap();
+    let prepared = engine.prepare(programs().bytes()).unwrap();
+    let batch = Batch {
+        job: JobId::new(0, 0),
+        component: ComponentId::of(programs().bytes()),
+        function: "count_lines".to_owned(),
+        store: "mem://x".to_owned(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        task_count: 1,
+        tasks: Vec::new(),
+    };
+    let task =
+        Task { index: 0, attempt: 0, arguments: vec![0x80].into(), partition: Some(partition) };
+    let locator = std::sync::Arc::new(samara_store::Locator::default());
+    let cancel = Cancel::default();
+    let job = samara_engine::Job { batch: &batch, locator: &locator, cancel: &cancel };
+    match engine.run(&prepared, job, &task).outcome {
+        Outcome::Platform(error) => Cause::Platform(error),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = format!("{}/store", file.path().display());
+    let executor = crate::common::builder().store(&below).build().unwrap();
+    let job = wait(executor.map(programs(), input::count_lines, "mem://x/y"));
+    let error = job.unwrap_err().to_string();
+    assert!(error.contains(&below[1..]), "{error}");
+}
+
+#[test]
+fn a_file_store_keeps_component_manifest_and_large_outputs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let executor = crate::common::builder().store(store.to_str().unwrap()).build().unwrap();
+    let job = wait(executor.map(programs(), samara_programs::ends::output_of, [10, 1 << 20]));
+    let id = job.as_ref().unwrap().id();
+    assert_eq!(results(job).len(), 2);
+    let component = store.join(samara_core::layout::component(&programs().id()));
+    assert_eq!(fs::read(component).unwrap(), programs().bytes());
+    let manifest = fs::read_to_string(store.join(samara_core::layout::manifest(&id))).unwrap();
+    assert!(manifest.contains("\"function\":\"output_of\""), "{manifest}");
+    assert!(store.join(samara_core::layout::output(&id, 1)).exists(), "1 MiB is stored");
+    assert!(!store.join(samara_core::layout::output(&id, 0)).exists(), "10 bytes ride along");
+}

@@ -1,0 +1,187 @@
+//! Whatever the cut, every record is in exactly one task.
+
+use samara::{Cause, Inputs, Objects, Records};
+use samara_programs::input;
+
+use crate::common::{executor, programs, put, results, task_error, values, wait};
+
+/// Lines of all tasks, in their order.
+fn lines(objects: Objects) -> Vec<String> {
+    values(wait(executor().map(programs(), input::collect_lines, objects))).concat()
+}
+
+/// The same lines by plain std code.
+fn plain_lines(text: &str) -> Vec<String> {
+    text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect()
+}
+
+fn check(name: &str, text: &str) {
+    let url = format!("mem://partitions/{name}");
+    put(&url, text.to_owned());
+    let size = text.len() as u64;
+    let mut cuts: Vec<u64> = vec![1, 2, 3, 5, 7, 16, 64, 1000, size.max(1), size + 1];
+    cuts.extend(size.checked_sub(1).filter(|bytes| *bytes > 0));
+    for bytes in cuts.into_iter().filter(|bytes| size / bytes < 2000) {
+        let got = lines(Objects::at(&url).chunk_bytes(bytes));
+        assert_eq!(got, plain_lines(text), "{name} cut every {bytes} bytes");
+    }
+    for count in [1, 2, 3, 10] {
+        let got = lines(Objects::at(&url).chunk_count(count));
+        assert_eq!(got, plain_lines(text), "{name} cut in {count}");
+    }
+}
+
+#[test]
+fn cuts_of_odd_texts_lose_no_line() {
+    let long = format!("short\n{}\nend", "x".repeat(3000));
+    for (name, text) in [
+        ("empty", ""),
+        ("one byte", "a"),
+        ("only an end", "\n"),
+        ("only ends", "\n\n\n\n"),
+        ("no end at the end", "one\ntwo\nthree"),
+        ("an end at the end", "one\ntwo\nthree\n"),
+        ("crlf", "one\r\ntwo\r\n\r\nthree\r\n"),
+        ("crlf without an end", "one\r\ntwo"),
+        ("bom", "\u{feff}one\ntwo\n"),
+        ("only a bom", "\u{feff}"),
+        ("not ascii", "ü日本\n🦀🦀🦀\nñ"),
+        ("a record longer than a partition", &long),
+        ("empty lines at both ends", "\n\na\n\n"),
+    ] {
+        check(name, text);
+    }
+}
+
+#[test]
+fn random_texts_at_random_cuts_lose_no_line() {
+    let seed = std::process::id();
+    let mut state = u64::from(seed);
+    let mut random = |bound: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    for round in 0..60 {
+        let length = random(400);
+        let text: String = (0..length)
+            .map(|_| ["\n", "\n", "a", "bc", "\r\n", "é", "\t"][random(7) as usize])
+            .collect();
+        let url = format!("mem://partitions/random-{round}");
+        put(&url, text.clone());
+        let bytes = 1 + random(text.len() as u64 + 2);
+        let got = lines(Objects::at(&url).chunk_bytes(bytes));
+        assert_eq!(got, plain_lines(&text), "seed {seed}, round {round}, {bytes} bytes: {text:?}");
+    }
+}
+
+#[test]
+fn records_longer_than_any_chunk_are_whole() {
+    let long = "y".repeat(20 << 20);
+    let text = format!("a\n{long}\nb\n{long}");
+    put("mem://partitions/huge", text);
+    let lengths = |objects: Objects| -> Vec<usize> {
+        let job = wait(executor().map(programs(), input::count_lines, objects.clone()));
+        let counts = values(job);
+        assert_eq!(counts.iter().sum::<u64>(), 4);
+        let job = wait(executor().map(programs(), input::sum_bytes, objects));
+        assert_eq!(values(job).iter().sum::<u64>(), checksum(&long));
+        counts.iter().map(|n| usize::try_from(*n).unwrap()).collect()
+    };
+    assert_eq!(lengths(Objects::at("mem://partitions/huge").chunk_bytes(7 << 20)).len(), 6);
+    assert_eq!(lengths(Objects::at("mem://partitions/huge")), [4]);
+}
+
+fn checksum(long: &str) -> u64 {
+    let sum = |text: &str| text.bytes().map(u64::from).sum::<u64>();
+    sum("a\nb\n\n") + 2 * sum(long)
+}
+
+#[test]
+fn exact_ranges_keep_every_byte() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(10_007).collect();
+    put("mem://partitions/binary", bytes.clone());
+    for size in [1000, 4096, 10_007, 20_000] {
+        let objects =
+            Objects::at("mem://partitions/binary").chunk_bytes(size).records(Records::Bytes);
+        let parts = values(wait(executor().map(programs(), input::collect_bytes, objects)));
+        let whole: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+        assert_eq!(whole, bytes, "cut every {size} bytes");
+    }
+}
+
+#[test]
+fn raw_bytes_of_a_partition_keep_line_ends_and_bom() {
+    let text = "\u{feff}a\r\nb\n\r\nc";
+    put("mem://partitions/raw", text);
+    let parts = values(wait(executor().map(
+        programs(),
+        input::collect_bytes,
+        Objects::at("mem://partitions/raw").chunk_bytes(3),
+    )));
+    let whole: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+    assert_eq!(whole, text.as_bytes());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_an_error_with_their_place() {
+    put("mem://partitions/latin1", &b"fine\nfine\nM\xfcller\n"[..]);
+    let job = wait(executor().map(programs(), input::collect_lines, "mem://partitions/latin1"));
+    let error = results(job).remove(0).unwrap_err();
+    match &error.cause {
+        Cause::Failed(user) => {
+            assert!(user.to_string().contains("11"), "the byte's offset: {user}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_partition_describes_itself() {
+    put("mem://partitions/describe", "0123456789");
+    let objects = Objects::at("mem://partitions/describe").chunk_bytes(4);
+    let described = values(wait(executor().map(programs(), input::describe_partition, objects)));
+    let last = &described[2];
+    assert_eq!(described.len(), 3);
+    assert_eq!(last.object.as_deref(), Some("mem://partitions/describe"));
+    assert_eq!((last.offset, last.length, last.object_size), (8, 2, 10));
+    assert_eq!((last.index, last.count), (2, 3));
+}
+
+#[test]
+fn further_arguments_go_to_every_task() {
+    put("mem://partitions/find", "x\na needle\nx\nneedles\n");
+    let objects = Objects::at("mem://partitions/find").chunk_bytes(5);
+    let inputs = objects.with(("needle".to_owned(), 10_usize));
+    // The partition stands between the two: the untyped call has no compiler to ask.
+    let plan = Inputs::<(
+        samara::function::Pulled,
+        samara::function::Given<String>,
+        samara::function::Given<usize>,
+    )>::into_plan(inputs)
+    .unwrap();
+    let job = wait(executor().map_untyped(programs(), "find_lines", plan)).unwrap();
+    let found = wait(job.results());
+    assert!(found.iter().all(Result::is_ok), "{found:?}");
+}
+
+#[test]
+fn a_function_without_a_partition_is_told_so() {
+    let unpartitioned = samara::Inputs::<()>::into_plan([()]).unwrap();
+    let job = wait(executor().map_untyped(programs(), "count_lines", unpartitioned)).unwrap();
+    let error = task_error(wait(job.values()).map_err(samara::Error::from));
+    assert!(error.to_string().contains("partition") || error.is_user_error(), "{error}");
+    assert!(matches!(error.cause, Cause::Failed(_)), "{error:?}");
+}
+
+#[test]
+fn a_partition_of_zero_bytes_is_refused() {
+    put("mem://partitions/zero", "x");
+    for objects in [
+        Objects::at("mem://partitions/zero").chunk_bytes(0),
+        Objects::at("mem://partitions/zero").chunk_count(0),
+    ] {
+        let error = wait(executor().map(programs(), input::count_lines, objects)).unwrap_err();
+        assert!(error.to_string().contains("zero"), "{error}");
+    }
+}
