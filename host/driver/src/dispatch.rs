@@ -182,7 +182,8 @@ impl Dispatch {
         let location = self.store.join(&key);
         let failed = |error: samara_store::Error| {
             let retry = if error.retry() { Retry::Later } else { Retry::Never };
-            Error::new(ErrorKind::Store, format!("fetching its output: {error}")).with_retry(retry)
+            Error::new(ErrorKind::Store, format!("fetching its output: {}", error.in_full()))
+                .with_retry(retry)
         };
         let bytes = location.store.read(&location.key).await.map_err(failed)?;
         if self.ephemeral {

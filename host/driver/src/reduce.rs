@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use samara_core::Task;
@@ -155,17 +156,21 @@ async fn combine(
         }
         let next = poll_fn(|context| {
             if done.poll_closed(context).is_ready() {
-                return std::task::Poll::Ready(None);
+                return Poll::Ready(None);
             }
             let map = map.ledger.poll_next(context.waker());
-            if let std::task::Poll::Ready(Some((index, result))) = map {
-                return std::task::Poll::Ready(Some((0, index, result)));
+            if let Poll::Ready(Some((index, result))) = map {
+                return Poll::Ready(Some((0, index, result)));
             }
-            reduce.ledger.poll_next(context.waker()).map(|next| {
-                let (task, result) = next?;
-                let (level, index) = tree.places[task];
-                Some((level, index, result))
-            })
+            match reduce.ledger.poll_next(context.waker()) {
+                Poll::Ready(Some((task, result))) => {
+                    let (level, index) = tree.places[task];
+                    Poll::Ready(Some((level, index, result)))
+                }
+                // Without combining tasks this ledger is at its end from the start.
+                Poll::Ready(None) if map.is_pending() => Poll::Pending,
+                end => end.map(|_| None),
+            }
         });
         let Some((level, index, result)) = next.await else { break Ok(None) };
         match result {

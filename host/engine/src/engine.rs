@@ -1,5 +1,6 @@
 //! Compiles, links, and holds what every task shares.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::cache::Cache;
 use crate::capabilities;
 use crate::component::{Prepared, check_header, refuse};
 use crate::config::Config;
+use crate::failure::FRAMES_SEEN_MAX;
 use crate::state::State;
 use crate::ticker::Ticker;
 
@@ -141,6 +143,7 @@ fn base_config() -> wasmtime::Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_SEEN_MAX))
         .memory_init_cow(true);
     config
 }

@@ -12,6 +12,9 @@ use crate::state::State;
 /// when the guest recursed until its stack ran out.
 const FRAMES_MAX: usize = 32;
 
+/// Frames that the engine captures. As many as this are a recursion that went too deep.
+pub(crate) const FRAMES_SEEN_MAX: usize = 256;
+
 /// Why the host ended a guest.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -62,7 +65,7 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
     if state.memory.denied() {
         return Outcome::LimitExceeded(Exceeded::Memory { limit: state.memory.limit() });
     }
-    let message = root_message(&error);
+    let mut message = root_message(&error);
     if message.contains("hostcalls has been exhausted") {
         return Outcome::LimitExceeded(match backtrace.is_empty() {
             // No guest on the stack: it had returned, and its output was being taken.
@@ -73,7 +76,21 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
     if error.downcast_ref::<wasmtime::Trap>().is_none() && backtrace.is_empty() {
         return Outcome::Platform(Error::new(ErrorKind::Internal, format!("{error:#}")));
     }
+    if is_stack_overflow(&error) {
+        message = format!("stack overflow ({message})");
+    }
     Outcome::Trapped(Trap { message, location: None, backtrace })
+}
+
+/// Whether the guest ran out of stack: of the engine's, or of the one that a Rust guest keeps at
+/// the low end of its memory, where one frame too many lands below address zero.
+fn is_stack_overflow(error: &wasmtime::Error) -> bool {
+    let depth = error.downcast_ref::<WasmBacktrace>().map_or(0, |trace| trace.frames().len());
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(wasmtime::Trap::StackOverflow) => true,
+        Some(wasmtime::Trap::MemoryOutOfBounds) => depth >= FRAMES_SEEN_MAX,
+        _ => false,
+    }
 }
 
 /// An instance that could not be made: mostly a component whose memory is over the limit.
@@ -99,7 +116,7 @@ pub(crate) fn store_error(error: &samara_store::Error) -> Error {
         _ => ErrorKind::Store,
     };
     let retry = if error.retry() { Retry::Later } else { Retry::Never };
-    Error::new(kind, error.to_string()).with_retry(retry)
+    Error::new(kind, error.in_full()).with_retry(retry)
 }
 
 fn root_message(error: &wasmtime::Error) -> String {

@@ -109,6 +109,13 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
+    /// The error and all its sources in one line, for where a chain cannot be kept.
+    pub fn in_full(&self) -> String {
+        let first: &(dyn std::error::Error + 'static) = self;
+        let chain = std::iter::successors(Some(first), |error| error.source());
+        chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
     /// Whether the same operation may succeed later although nobody changes anything.
     pub fn retry(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

@@ -220,7 +220,7 @@ impl From<Stored> for Metadata {
 
 fn guest_error(error: &samara_store::Error) -> Error {
     use samara_store::Error as Store;
-    let text = error.to_string();
+    let text = error.in_full();
     match error {
         Store::NotFound { .. } => Error::NotFound(text),
         Store::AlreadyExists { .. } => Error::AlreadyExists(text),

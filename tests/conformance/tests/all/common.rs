@@ -8,7 +8,7 @@ use samara::{Builder, Cause, Component, Error, Executor, Job, TaskError, Value};
 use samara_store::{Locator, PutOptions, StoreExt};
 
 /// The guests under test, built once.
-pub fn programs() -> &'static Component {
+pub(crate) fn programs() -> &'static Component {
     static PROGRAMS: OnceLock<Component> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../programs");
@@ -17,23 +17,23 @@ pub fn programs() -> &'static Component {
 }
 
 /// Compiled code that the tests of this process and the next share.
-pub fn cache_dir() -> PathBuf {
+pub(crate) fn cache_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
 /// Settings for tests: two slots, no bar.
-pub fn builder() -> Builder {
+pub(crate) fn builder() -> Builder {
     Executor::builder().slots(2).progress(false).cache_dir(Some(cache_dir()))
 }
 
 /// The executor that most tests share.
-pub fn executor() -> &'static Executor {
+pub(crate) fn executor() -> &'static Executor {
     static EXECUTOR: OnceLock<Executor> = OnceLock::new();
     EXECUTOR.get_or_init(|| builder().build().unwrap())
 }
 
 /// Runs a future to its end.
-pub fn wait<F: Future>(future: F) -> F::Output {
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     samara::block_on(future)
 }
 
@@ -50,7 +50,7 @@ macro_rules! call {
 }
 
 /// The one task's error.
-pub fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
+pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
     match result {
         Err(Error::Task(error)) => error,
         other => panic!("no task's error: {other:?}"),
@@ -58,29 +58,29 @@ pub fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
 }
 
 /// The one task's cause.
-pub fn cause<T: std::fmt::Debug>(result: Result<T, Error>) -> Cause {
+pub(crate) fn cause<T: std::fmt::Debug>(result: Result<T, Error>) -> Cause {
     task_error(result).cause
 }
 
 /// All results of a job, which must have been submitted.
-pub fn results<T: Value>(job: Result<Job<T>, Error>) -> Vec<Result<T, TaskError>> {
+pub(crate) fn results<T: Value>(job: Result<Job<T>, Error>) -> Vec<Result<T, TaskError>> {
     wait(job.unwrap().results())
 }
 
 /// All values of a job, which must have succeeded.
-pub fn values<T: Value>(job: Result<Job<T>, Error>) -> Vec<T> {
+pub(crate) fn values<T: Value>(job: Result<Job<T>, Error>) -> Vec<T> {
     wait(job.unwrap().values()).unwrap()
 }
 
 /// Puts an object.
-pub fn put(url: &str, bytes: impl Into<Bytes>) {
+pub(crate) fn put(url: &str, bytes: impl Into<Bytes>) {
     let location = Locator::default().open(url).unwrap();
     let bytes = bytes.into();
     runtime().block_on(location.store.put(&location.key, bytes, PutOptions::default())).unwrap();
 }
 
 /// Reads an object, if it is there.
-pub fn read(url: &str) -> Option<Bytes> {
+pub(crate) fn read(url: &str) -> Option<Bytes> {
     let location = Locator::default().open(url).unwrap();
     runtime().block_on(location.store.read(&location.key)).ok()
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use samara::{Cause, UserErrorKind, block_on};
+use samara::function::Given;
+use samara::{Cause, Inputs, UserErrorKind, block_on};
 use samara_guest::Bytes;
 use samara_programs::values::{self, Shape};
 
 use crate::call;
-use crate::common::{self, cause, executor, programs, values as collected};
+use crate::common::{self, executor, programs, values as collected};
 
 #[test]
 fn values_of_every_kind_come_back_as_they_went() {
@@ -67,7 +68,7 @@ fn an_output_that_cannot_be_encoded_is_the_users_error() {
     let job = block_on(executor().map_untyped(
         programs(),
         "unencodable",
-        samara::Inputs::<()>::into_plan([()]).unwrap(),
+        Inputs::<()>::into_plan([()]).unwrap(),
     ));
     let results = block_on(job.unwrap().results());
     match &results[0].as_ref().unwrap_err().cause {
@@ -80,8 +81,8 @@ fn an_output_that_cannot_be_encoded_is_the_users_error() {
 fn inputs_that_do_not_fit_say_which_argument() {
     // What the compiler refuses for typed handles, an untyped call finds out at run time.
     for (arguments, wanted) in [
-        (samara::Inputs::into_plan([("one", 2_u64)]), "argument 1"),
-        (samara::Inputs::into_plan([(1_u64, "two")]), "argument 2"),
+        (Inputs::<(Given<_>, Given<_>)>::into_plan([("one", 2_u64)]), "argument 1"),
+        (Inputs::<(Given<_>, Given<_>)>::into_plan([(1_u64, "two")]), "argument 2"),
     ] {
         let job = block_on(executor().map_untyped(programs(), "add", arguments.unwrap()));
         let results = block_on(job.unwrap().results());
@@ -93,7 +94,8 @@ fn inputs_that_do_not_fit_say_which_argument() {
             other => panic!("{other:?}"),
         }
     }
-    let three = samara::Inputs::into_plan([(1_u64, 2_u64, 3_u64)]).unwrap();
+    let three =
+        Inputs::<(Given<_>, Given<_>, Given<_>)>::into_plan([(1_u64, 2_u64, 3_u64)]).unwrap();
     let job = block_on(executor().map_untyped(programs(), "add", three)).unwrap();
     let error = block_on(job.values()).unwrap_err();
     assert!(matches!(error.cause, Cause::Failed(e) if e.kind == UserErrorKind::BadArguments));
@@ -101,7 +103,7 @@ fn inputs_that_do_not_fit_say_which_argument() {
 
 #[test]
 fn a_reduce_called_as_a_function_needs_two_values() {
-    let one = samara::Inputs::into_plan([1_u64]).unwrap();
+    let one = Inputs::<(Given<_>,)>::into_plan([1_u64]).unwrap();
     let job = block_on(executor().map_untyped(programs(), "sum", one)).unwrap();
     let error = block_on(job.values()).unwrap_err();
     assert!(matches!(error.cause, Cause::Failed(e) if e.kind == UserErrorKind::BadArguments));
@@ -125,5 +127,4 @@ fn an_unknown_error_cause_names_itself() {
     let error = call!(missing, ()).unwrap_err().to_string();
     assert!(error.contains("no function is called `no_such`"), "{error}");
     assert!(error.contains("echo_string"), "it lists what there is: {error}");
-    let _ = cause::<u64>;
 }
