@@ -9,14 +9,13 @@ use samara::{Component, Executor};
 use samara_benches::{median, root, say, time};
 use samara_core::{Batch, Cancel, Grants, JobId, Limits, Task};
 use samara_engine::{Config, Engine, Job};
-use samara_programs::values;
 use samara_store::Locator;
 
 const TASKS: u32 = 20_000;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 5;
 
 fn main() -> Result<()> {
-    let programs = Component::from_crate(root().join("tests/programs"))?;
+    let programs = Component::from_crate(root().join("examples/monte-carlo-pi/function"))?;
     engine(&programs)?;
     executor(&programs)
 }
@@ -29,7 +28,7 @@ fn engine(programs: &Component) -> Result<()> {
     let batch = Batch {
         job: JobId::new(0, 0),
         component: programs.id(),
-        function: "add".to_owned(),
+        function: "throw".to_owned(),
         store: "mem://bench".to_owned(),
         limits: Limits::default(),
         grants: Grants::default(),
@@ -37,8 +36,8 @@ fn engine(programs: &Component) -> Result<()> {
         tasks: Vec::new(),
     };
     let mut arguments = samara_wit::value::ArgumentWriter::new(2);
-    arguments.push(&20_u64)?;
-    arguments.push(&22_u64)?;
+    arguments.push(&1_u64)?;
+    arguments.push(&1_u64)?;
     let arguments = arguments.finish().into();
     let task = Task { index: 0, attempt: 0, arguments, partition: None };
     let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
@@ -69,7 +68,7 @@ fn executor(programs: &Component) -> Result<()> {
         let inputs: Vec<(u64, u64)> = (0..u64::from(TASKS * 5)).map(|n| (n, 1)).collect();
         let (values, took) = time(|| {
             samara::block_on(async {
-                Ok(executor.map(programs, values::add, inputs).await?.values().await?)
+                Ok(executor.map(programs, monte_carlo_pi::throw, inputs).await?.values().await?)
             })
         })?;
         rates.push(values.len() as f64 / took.as_secs_f64());

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p samara-benches --bench word_count`
 
+#[allow(clippy::disallowed_types, reason = "faster to count in; sorted afterwards")]
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -39,8 +40,8 @@ fn native(path: &Path) -> Result<Counts> {
     let counts = (0..size.div_ceil(CHUNK)).into_par_iter().map(|chunk| {
         let bytes = lines_of(&file, chunk * CHUNK, size)?;
         let text = std::str::from_utf8(&bytes)?;
-        #[allow(clippy::disallowed_types, reason = "faster to count in; sorted afterwards")]
-        let mut counts: HashMap<String, u64> = HashMap::new();
+        #[allow(clippy::disallowed_types, reason = "as above")]
+        let mut counts = HashMap::<String, u64>::new();
         for line in text.lines() {
             for word in line.split_ascii_whitespace() {
                 match counts.get_mut(word) {

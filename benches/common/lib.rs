@@ -97,6 +97,11 @@ pub fn text(size: u64) -> Result<PathBuf> {
         for _ in 0..12 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // Zipf's law: the logarithm of the rank is evenly distributed.
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 1 and 20,000"
+            )]
             let rank = 20_000_f64.powf((state >> 11) as f64 / (1_u64 << 53) as f64) as u64;
             line.push_str(&word(rank));
             line.push(' ');

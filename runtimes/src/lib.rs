@@ -26,8 +26,11 @@ pub struct Row {
     pub scheme: &'static str,
     /// What it is, in a line.
     pub doc: &'static str,
-    open: fn(&str, &Context) -> Result<Arc<dyn Runtime>, Error>,
+    open: Open,
 }
+
+/// Opens a runtime by its URL.
+type Open = fn(&str, &Context) -> Result<Arc<dyn Runtime>, Error>;
 
 /// Every runtime there is.
 pub const RUNTIMES: &[Row] =

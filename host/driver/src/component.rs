@@ -51,8 +51,9 @@ impl Component {
     /// [`Error::Build`]; what the compiler says goes to standard error.
     pub fn from_crate(directory: impl AsRef<Path>) -> Result<Self, Error> {
         let directory = directory.as_ref();
-        let built = samara_build::build(directory, &samara_build::Options::from_env())
-            .map_err(|source| Error::Build { path: directory.to_owned(), source })?;
+        let built = samara_build::build(directory, &samara_build::Options::from_env()).map_err(
+            |source| Error::Build { path: directory.to_owned(), source: Box::new(source) },
+        )?;
         Self::from_path(built.path)
     }
 

@@ -1,6 +1,7 @@
 //! What a driver's caller can be told: about a job as a whole, or about one of its tasks.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use samara_core::{ErrorKind, Exceeded, JobId, LogLine, Partition, Trap, UserError, UserErrorKind};
@@ -25,7 +26,7 @@ pub enum Error {
         path: PathBuf,
         /// What went wrong.
         #[source]
-        source: samara_build::Error,
+        source: Box<samara_build::Error>,
     },
 
     /// An input cannot be encoded, or does not fit the function.
@@ -57,10 +58,14 @@ pub enum Error {
 /// A task that came to no value.
 ///
 /// `Display` says which task and what happened; the user's chain of causes, if there is one, is the
-/// error's `source()` chain.
+/// error's `source()` chain. The fields are those of [`TaskFailure`].
+#[derive(Debug, Clone)]
+pub struct TaskError(Box<TaskFailure>);
+
+/// What is known of a failed task.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct TaskError {
+pub struct TaskFailure {
     /// The job.
     pub job: JobId,
     /// The function.
@@ -110,12 +115,25 @@ impl TaskError {
             Cause::Failed(error) => Chain::of(&error.causes),
             _ => None,
         };
-        Self { job, function, index, partition, attempts, cause, log, chain }
+        Self(Box::new(TaskFailure { job, function, index, partition, attempts, cause, log, chain }))
     }
 
     /// Whether the user's code is to blame, not the platform.
     pub fn is_user_error(&self) -> bool {
         !matches!(self.cause, Cause::Platform(_))
+    }
+
+    /// What happened, by value.
+    pub fn into_cause(self) -> Cause {
+        self.0.cause
+    }
+}
+
+impl Deref for TaskError {
+    type Target = TaskFailure;
+
+    fn deref(&self) -> &TaskFailure {
+        &self.0
     }
 }
 

@@ -2,28 +2,23 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::iter::{Once, once};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use samara_core::{
-    Access, Batch, Cancel, Clock, ComponentId, Grant, Grants, JobId, Limits, Runtime, SystemClock,
-    Task, layout,
+    Batch, Cancel, Clock, ComponentId, Grants, JobId, Limits, Runtime, Task, layout,
 };
 use samara_store::{Location, Locator, PutOptions};
 use samara_wit::Function;
 use tokio::sync::mpsc;
 
+use crate::builder::{Io, random};
 use crate::dispatch::Dispatch;
-use crate::environment::Environment;
 use crate::job::{Shared, SharedSummary};
 use crate::ledger::Ledger;
-use crate::objects::{Objects, locator};
+use crate::objects::Objects;
 use crate::progress::Progress;
-use crate::{Component, Encoded, Error, Inputs, Job, MapReduce, Plan, Summary, Value};
-
-/// Threads for I/O: requests to stores and runtimes, not guests.
-const IO_THREADS: usize = 2;
+use crate::{Builder, Component, Encoded, Error, Inputs, Job, MapReduce, Plan, Summary, Value};
 
 /// Submits jobs to one runtime and one store. Clones share both.
 ///
@@ -40,36 +35,19 @@ const IO_THREADS: usize = 2;
 pub struct Executor(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    runtime: Arc<dyn Runtime>,
-    store: Location,
-    ephemeral: bool,
-    locator: Arc<Locator>,
-    limits: Limits,
-    grants: Grants,
-    progress: bool,
-    clock: Arc<dyn Clock>,
-    uploaded: Mutex<BTreeSet<ComponentId>>,
+pub(crate) struct Inner {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) store: Location,
+    pub(crate) ephemeral: bool,
+    pub(crate) locator: Arc<Locator>,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+    pub(crate) progress: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) uploaded: Mutex<BTreeSet<ComponentId>>,
     #[cfg(feature = "local")]
-    handler: Option<Arc<samara_engine::Handler>>,
-    io: Io,
-}
-
-/// The executor's own threads. May be dropped anywhere, inside another runtime as well.
-#[derive(Debug)]
-struct Io(Option<tokio::runtime::Runtime>);
-
-/// Settings of an [`Executor`].
-#[derive(Debug, Clone)]
-pub struct Builder {
-    runtime: String,
-    store: Option<String>,
-    slots: Option<usize>,
-    limits: Limits,
-    grants: Vec<(String, Access)>,
-    progress: bool,
-    cache_dir: Option<PathBuf>,
-    environment: Environment,
+    pub(crate) handler: Option<Arc<samara_engine::Handler>>,
+    pub(crate) io: Io,
 }
 
 /// What a component says of one of its functions.
@@ -117,6 +95,10 @@ impl Executor {
     /// As [`Builder::build`].
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
+    }
+
+    pub(crate) fn of(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     /// Settings to build an executor from.
@@ -275,8 +257,10 @@ impl Executor {
             let tasks = this.tasks(plan).await?;
             let partitions = tasks.iter().filter_map(|task| task.partition.clone()).collect();
             let count = tasks.len();
-            let submission =
-                this.submit(&component, &function, count, partitions, this.0.progress).await?;
+            let mut submission = this.submit(&component, &function, count, partitions).await?;
+            if this.0.progress {
+                submission.dispatch.progress = Progress::bar(&function, count as u64);
+            }
             let (feed, fed) = mpsc::unbounded_channel();
             drop(feed);
             tokio::spawn(submission.dispatch.run(tasks, fed));
@@ -305,7 +289,6 @@ impl Executor {
         function: &str,
         count: usize,
         partitions: Vec<samara_core::Partition>,
-        progress: bool,
     ) -> Result<Submission, Error> {
         self.upload(component).await?;
         self.check_function(component, function).await?;
@@ -337,10 +320,6 @@ impl Executor {
             cancel: cancel.clone(),
             summary: Arc::clone(&summary),
         };
-        let progress = match progress {
-            true => Progress::bar(function, count as u64),
-            false => Progress::default(),
-        };
         let dispatch = Dispatch {
             runtime: Arc::clone(&inner.runtime),
             store: inner.store.clone(),
@@ -349,7 +328,7 @@ impl Executor {
             ledger,
             cancel,
             summary,
-            progress,
+            progress: Progress::default(),
         };
         Ok(Submission { shared: Arc::new(shared), dispatch })
     }
@@ -485,168 +464,6 @@ impl Executor {
     }
 }
 
-// === impl Builder ===
-
-impl Builder {
-    /// The defaults: runtime `local:` with one slot per core; a private store in memory; the limits
-    /// of [`Limits::default`]; no grants; a progress bar where standard error is a terminal;
-    /// compiled code cached in the user's cache directory.
-    fn new() -> Self {
-        let environment = Environment::read();
-        Self {
-            runtime: "local:".to_owned(),
-            store: None,
-            slots: None,
-            limits: Limits::default(),
-            grants: Vec::new(),
-            progress: environment.is_terminal,
-            cache_dir: environment.cache_dir.clone(),
-            environment,
-        }
-    }
-
-    /// Where tasks run, by URL. Default `local:`.
-    #[must_use]
-    pub fn runtime(mut self, url: impl Into<String>) -> Self {
-        self.runtime = url.into();
-        self
-    }
-
-    /// Where components and large outputs are kept, by URL or path. Default: in memory, and gone
-    /// with the executor.
-    #[must_use]
-    pub fn store(mut self, url: impl Into<String>) -> Self {
-        self.store = Some(url.into());
-        self
-    }
-
-    /// Tasks that run at the same moment. Default: what the runtime allows.
-    #[must_use]
-    pub fn slots(mut self, slots: usize) -> Self {
-        self.slots = Some(slots);
-        self
-    }
-
-    /// What each task may use. Default [`Limits::default`].
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Lets functions use the objects at and below a URL or path, through `samara_guest::storage`.
-    /// Partitions need no grant. Default: nothing.
-    #[must_use]
-    pub fn grant(mut self, url: impl Into<String>, access: Access) -> Self {
-        self.grants.push((url.into(), access));
-        self
-    }
-
-    /// Whether to draw a progress bar. Default: where standard error is a terminal.
-    #[must_use]
-    pub fn progress(mut self, show: bool) -> Self {
-        self.progress = show;
-        self
-    }
-
-    /// Where compiled code is kept between processes; none compiles anew in each. Default
-    /// `samara/compiled` in the user's cache directory.
-    #[must_use]
-    pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
-        self.cache_dir = dir;
-        self
-    }
-
-    /// Opens the runtime and the store.
-    ///
-    /// # Errors
-    ///
-    /// Where a URL is malformed or its scheme unknown, a limit makes no sense, or the machine can
-    /// run no WebAssembly.
-    pub fn build(self) -> Result<Executor, Error> {
-        self.limits.check()?;
-        let locator = locator(self.environment.working_directory.clone());
-        let store = match &self.store {
-            Some(url) => locator.open(url)?,
-            None => locator.open(&format!("mem://samara-{:032x}", random()?))?,
-        };
-        let grants = self
-            .grants
-            .iter()
-            .map(|(url, access)| Ok(Grant { prefix: locator.open(url)?.url(), access: *access }));
-        let grants = Grants(grants.collect::<Result<_, Error>>()?);
-        let io = Io::start()?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let mut context = samara_runtimes::Context::default();
-        context.slots = self.slots;
-        #[cfg(feature = "local")]
-        let handler = self.handler(&locator, &io, &clock)?;
-        #[cfg(feature = "local")]
-        if let Some(handler) = &handler {
-            context.handler = Some(Arc::clone(handler) as _);
-        }
-        let runtime = samara_runtimes::open(&self.runtime, &context)?;
-        Ok(Executor(Arc::new(Inner {
-            runtime,
-            ephemeral: self.store.is_none(),
-            store,
-            locator,
-            limits: self.limits,
-            grants,
-            progress: self.progress,
-            clock,
-            uploaded: Mutex::default(),
-            #[cfg(feature = "local")]
-            handler,
-            io,
-        })))
-    }
-
-    /// The engine, which also inspects components for the runtimes that are elsewhere.
-    #[cfg(feature = "local")]
-    fn handler(
-        &self,
-        locator: &Arc<Locator>,
-        io: &Io,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Option<Arc<samara_engine::Handler>>, Error> {
-        let mut config = samara_engine::Config::default();
-        config.cache_dir.clone_from(&self.cache_dir);
-        config.clock = Arc::clone(clock);
-        let slots = self.slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(0);
-        config.instances_max = config.instances_max.max(slots.saturating_add(1));
-        let engine = samara_engine::Engine::new(&config, io.handle().clone())?;
-        Ok(Some(Arc::new(samara_engine::Handler::new(engine, Arc::clone(locator)))))
-    }
-}
-
-// === impl Io ===
-
-impl Io {
-    fn start() -> Result<Self, Error> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(IO_THREADS)
-            .thread_name("samara-io")
-            .enable_time()
-            .build()
-            .map_err(|error| Error::Invalid(format!("cannot start threads for I/O: {error}")))?;
-        Ok(Self(Some(runtime)))
-    }
-
-    fn handle(&self) -> &tokio::runtime::Handle {
-        self.0.as_ref().expect("there until dropped").handle()
-    }
-}
-
-impl Drop for Io {
-    fn drop(&mut self) {
-        // Waiting for the threads would panic where the executor is dropped by async code.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 // === impl FunctionInfo ===
 
 #[cfg(feature = "local")]
@@ -662,11 +479,4 @@ impl From<&samara_engine::FunctionInfo> for FunctionInfo {
             pure: info.pure,
         }
     }
-}
-
-fn random() -> Result<u128, Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Invalid(format!("the machine gives no random numbers: {error}")))?;
-    Ok(u128::from_le_bytes(bytes))
 }

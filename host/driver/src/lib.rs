@@ -45,6 +45,7 @@
 //! that is to run elsewhere, next to other people's, unchanged: the same bytes, in the same
 //! sandbox, on every runtime.
 
+mod builder;
 mod component;
 mod dispatch;
 mod environment;
@@ -64,9 +65,10 @@ pub use samara_core::{
     UserError, UserErrorKind,
 };
 
+pub use crate::builder::Builder;
 pub use crate::component::Component;
-pub use crate::error::{Cause, Error, TaskError};
-pub use crate::executor::{Builder, CompiledCode, Executor, FunctionInfo};
+pub use crate::error::{Cause, Error, TaskError, TaskFailure};
+pub use crate::executor::{CompiledCode, Executor, FunctionInfo};
 pub use crate::inputs::{Inputs, Plan};
 pub use crate::job::{Completed, Encoded, Job, TaskFuture, Value};
 pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};

@@ -185,7 +185,11 @@ impl From<PathBuf> for Objects {
 
 /// The locator that a driver opens everything with.
 pub(crate) fn locator(working_directory: Option<PathBuf>) -> Arc<Locator> {
-    Arc::new(working_directory.map_or_else(Locator::default, Locator::new))
+    let locator = match working_directory {
+        Some(directory) => Locator::new(directory),
+        None => Locator::default(),
+    };
+    Arc::new(locator)
 }
 
 #[cfg(test)]

@@ -20,11 +20,11 @@ impl Progress {
             "{msg:>12} [{bar:32}] {pos}/{len} tasks  {elapsed} (left {eta})",
         );
         let bar = ProgressBar::new(tasks).with_message(function.to_owned());
-        Self {
-            bar: Some(
-                style.map_or(bar.clone(), |style| bar.with_style(style.progress_chars("=> "))),
-            ),
-        }
+        let bar = match style {
+            Ok(style) => bar.with_style(style.progress_chars("=> ")),
+            Err(_) => bar,
+        };
+        Self { bar: Some(bar) }
     }
 
     /// Without the feature there is no bar.

@@ -132,7 +132,7 @@ pub(crate) async fn start(
     map: Arc<Shared>,
 ) -> Result<Started, Error> {
     let tree = Tree::new(map.ledger.len());
-    let submission = executor.submit(component, function, tree.tasks(), Vec::new(), false).await?;
+    let submission = executor.submit(component, function, tree.tasks(), Vec::new()).await?;
     let Submission { shared: reduce, dispatch } = submission;
     let (feed, fed) = mpsc::unbounded_channel();
     let (done, value) = oneshot::channel();

@@ -9,7 +9,7 @@ use samara_core::{Clock, SystemClock};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Tasks that may run at the same moment. Default 64. With the pooling allocator each costs
+    /// Tasks that may run at the same moment; more wait for each other. Default 64. With the pooling allocator each costs
     /// about 6 GiB of address space (not memory).
     pub instances_max: u32,
     /// Directory for compiled code, private to this user; none compiles anew in every process.

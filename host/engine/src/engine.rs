@@ -14,6 +14,7 @@ use crate::capabilities;
 use crate::component::{Prepared, check_header, refuse};
 use crate::config::Config;
 use crate::failure::FRAMES_SEEN_MAX;
+use crate::permits::Permits;
 use crate::state::State;
 use crate::ticker::Ticker;
 
@@ -29,6 +30,19 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Host data of one core instance; grows with its imports and functions.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
+/// Start of a memory that is cleared by writing rather than by giving its pages back: a Rust guest's
+/// stack (1 MiB, which the linker puts first) and its data. A page that is given back costs the next
+/// task a fault, and every fault on copied data interrupts all other cores: with two threads a task
+/// costs 20 µs so and 32 µs otherwise (`benches/task_cost.rs`).
+const MEMORY_RESIDENT_BYTES: usize = (1 << 20) + (256 << 10);
+
+/// The same for tables: some thousand elements.
+const TABLE_RESIDENT_BYTES: usize = 32 << 10;
+
+/// Slots whose pages are given back in one system call: a call for each interrupts the other cores
+/// as often.
+const DECOMMIT_BATCH: usize = 32;
+
 /// Bytes of a component. The largest known guests, whole Python programs, have 40 MB.
 pub(crate) const COMPONENT_BYTES_MAX: usize = 512 << 20;
 
@@ -43,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) linker: Linker<State>,
     pub(crate) ticker: Ticker,
+    pub(crate) permits: Permits,
     pub(crate) io: Handle,
     pub(crate) clock: Arc<dyn Clock>,
     cache: Option<Cache>,
@@ -66,8 +81,9 @@ impl Engine {
             Error::new(ErrorKind::Internal, format!("cannot start a thread: {error}"))
         })?;
         let cache = config.cache_dir.as_deref().and_then(|dir| open_cache(dir, &engine));
+        let permits = Permits::new(config.instances_max.max(1));
         let clock = Arc::clone(&config.clock);
-        Ok(Self(Arc::new(Inner { engine, linker, ticker, io, clock, cache, pooling })))
+        Ok(Self(Arc::new(Inner { engine, linker, ticker, permits, io, clock, cache, pooling })))
     }
 
     /// Compiles a component, or maps its compiled code from the cache, and links it.
@@ -126,7 +142,9 @@ impl std::fmt::Debug for Engine {
 fn make_engine(config: &Config) -> Result<(wasmtime::Engine, bool), Error> {
     if config.pooling {
         let mut wasm = base_config();
-        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config.instances_max)));
+        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+            config.instances_max.max(1),
+        )));
         match wasmtime::Engine::new(&wasm) {
             Ok(engine) => return Ok((engine, true)),
             Err(error) => tracing::warn!("no instance pool, tasks start slower: {error:#}"),
@@ -157,7 +175,9 @@ fn pool(instances_max: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
-        .linear_memory_keep_resident(0)
+        .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
+        .table_keep_resident(TABLE_RESIDENT_BYTES)
+        .decommit_batch_size(DECOMMIT_BATCH)
         .max_unused_warm_slots(instances_max);
     pool
 }

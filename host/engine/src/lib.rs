@@ -25,6 +25,7 @@ mod handler;
 mod log;
 mod partition;
 mod patience;
+mod permits;
 mod run;
 mod state;
 mod ticker;

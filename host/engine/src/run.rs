@@ -54,6 +54,7 @@ impl Engine {
             Ok(state) => state,
             Err(error) => return report(Outcome::Platform(error)),
         };
+        let _permit = self.inner().permits.take();
         let mut store = self.store(state);
         let outcome = self.call(prepared, &mut store, &job.batch.function, task);
         let state = store.into_data();
@@ -86,6 +87,7 @@ impl Engine {
         let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
         let job = Job { batch: &batch, locator: &locator, cancel: &cancel };
         let state = self.state(job, &task).map_err(Outcome::Platform)?;
+        let _permit = self.inner().permits.take();
         let mut store = self.store(state);
         let _running = self.inner().ticker.running();
         let _entered = self.inner().io.enter();

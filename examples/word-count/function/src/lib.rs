@@ -1,6 +1,8 @@
 //! Counts words: the functions of the example, natively a library, for `wasm32-wasip2` a component.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+#[allow(clippy::disallowed_types, reason = "faster to count in; sorted before it leaves")]
+use std::collections::HashMap;
 
 use samara_guest::{Partition, Result, function};
 
@@ -10,8 +12,8 @@ pub type Counts = BTreeMap<String, u64>;
 /// Counts the words of one partition. Words are what white space separates.
 #[function(pure)]
 pub fn count(text: Partition) -> Result<Counts> {
-    #[allow(clippy::disallowed_types, reason = "faster to count in; sorted before it leaves")]
-    let mut counts: HashMap<String, u64> = HashMap::new();
+    #[allow(clippy::disallowed_types, reason = "as above")]
+    let mut counts = HashMap::<String, u64>::new();
     for line in text.lines() {
         for word in line?.split_ascii_whitespace() {
             // Most words are known already: look first, and make a `String` only of new ones.

@@ -197,9 +197,10 @@ fn closed(url: &str) -> Error {
 }
 
 fn put_options(mode: PutMode) -> PutOptions {
-    let mut options = PutOptions::default();
-    options.mode = mode;
-    options
+    match mode {
+        PutMode::Overwrite => PutOptions::default(),
+        PutMode::IfAbsent => PutOptions::if_absent(),
+    }
 }
 
 /// Copies between two stores, piece by piece.

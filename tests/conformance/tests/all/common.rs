@@ -59,7 +59,7 @@ pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskEr
 
 /// The one task's cause.
 pub(crate) fn cause<T: std::fmt::Debug>(result: Result<T, Error>) -> Cause {
-    task_error(result).cause
+    task_error(result).into_cause()
 }
 
 /// All results of a job, which must have been submitted.

@@ -171,7 +171,7 @@ fn a_function_without_a_partition_is_told_so() {
     let job = wait(executor().map_untyped(programs(), "count_lines", unpartitioned)).unwrap();
     let error = task_error(wait(job.values()).map_err(samara::Error::from));
     assert!(error.to_string().contains("partition") || error.is_user_error(), "{error}");
-    assert!(matches!(error.cause, Cause::Failed(_)), "{error:?}");
+    assert!(matches!(&error.cause, Cause::Failed(_)), "{error:?}");
 }
 
 #[test]

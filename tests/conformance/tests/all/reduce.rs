@@ -49,7 +49,7 @@ fn a_failed_map_is_the_error_of_the_whole() {
     match wait(job.unwrap().value()).unwrap_err() {
         Error::Task(error) => {
             assert_eq!(error.index, 2);
-            assert!(matches!(error.cause, Cause::Failed(_)));
+            assert!(matches!(&error.cause, Cause::Failed(_)));
         }
         other => panic!("{other}"),
     }

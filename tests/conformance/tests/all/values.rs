@@ -98,7 +98,7 @@ fn inputs_that_do_not_fit_say_which_argument() {
         Inputs::<(Given<_>, Given<_>, Given<_>)>::into_plan([(1_u64, 2_u64, 3_u64)]).unwrap();
     let job = block_on(executor().map_untyped(programs(), "add", three)).unwrap();
     let error = block_on(job.values()).unwrap_err();
-    assert!(matches!(error.cause, Cause::Failed(e) if e.kind == UserErrorKind::BadArguments));
+    assert!(matches!(&error.cause, Cause::Failed(e) if e.kind == UserErrorKind::BadArguments));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_reduce_called_as_a_function_needs_two_values() {
     let one = Inputs::<(Given<_>,)>::into_plan([1_u64]).unwrap();
     let job = block_on(executor().map_untyped(programs(), "sum", one)).unwrap();
     let error = block_on(job.values()).unwrap_err();
-    assert!(matches!(error.cause, Cause::Failed(e) if e.kind == UserErrorKind::BadArguments));
+    assert!(matches!(&error.cause, Cause::Failed(e) if e.kind == UserErrorKind::BadArguments));
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! `samara hello`: shows that this machine runs components, and how fast.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use samara::function::{Function, Given, Kind};
+use samara::{CompiledCode, Component, Executor};
+
+use crate::units;
+
+/// The component of `hello/`, put here by the build script.
+static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.wasm"));
+
+/// Its function; written out because the guest's crate is no part of this program.
+const HELLO: Function<(), (Given<String>,), String> = Function::new("hello", Kind::Map, ());
+
+/// Tasks that are timed: enough for a mean, few enough to take a millisecond.
+const WARM_TASKS: u32 = 64;
+
+/// Greets from inside a WebAssembly sandbox on this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Whom to greet.
+    #[arg(default_value = "world")]
+    name: String,
+}
+
+pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<ExitCode> {
+    let component = Component::from_bytes(COMPONENT);
+    let executor = Executor::builder().progress(false).slots(1).build()?;
+    let name = &arguments.name;
+    let (code, greeting) = samara::block_on(async {
+        let code = executor.prepare(&component).await?;
+        let greeting = executor.call(&component, HELLO, name.clone()).await?;
+        Ok::<_, samara::Error>((code, greeting))
+    })?;
+    let elapsed = started.elapsed();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{greeting}")?;
+    let warm = samara::block_on(async {
+        let names = (0..WARM_TASKS).map(|_| name.clone());
+        let job = executor.map(&component, HELLO, names).await?;
+        job.wait().await;
+        Ok::<_, samara::Error>(job.summary())
+    })?;
+    writeln!(
+        out,
+        "1 task in {} ({} in a warm sandbox), component {}, {}",
+        units::duration(elapsed),
+        units::duration(warm.task_time / WARM_TASKS),
+        component.id(),
+        match code {
+            CompiledCode::Cached => "compiled code from cache",
+            CompiledCode::New => "compiled now",
+        },
+    )?;
+    Ok(ExitCode::SUCCESS)
+}

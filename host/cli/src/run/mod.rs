@@ -1,0 +1,276 @@
+//! `samara run`: a component's function over inputs, on any runtime.
+
+mod inputs;
+mod output;
+
+use std::io::{self, IsTerminal};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use samara::{
+    Access, Component, Encoded, Error, Executor, FunctionInfo, Job, Limits, MapReduce, Plan,
+    Records,
+};
+
+use self::output::Printer;
+use crate::interrupt::interrupted;
+use crate::report::usage;
+use crate::{Verbosity, compile, component, units};
+
+/// Runs a function: one task per --input, or one per partition of the objects of --over.
+///
+/// Prints each task's value as a line of JSON, in the order of the inputs, as soon as it and all
+/// before it are there; errors go to standard error.
+///
+/// JSON becomes the types of the function as it is written: 5 is an integer and 5.0 a float, so a
+/// parameter of type f64 wants 5.0. A tuple is an array, () is [], a char its code point. In
+/// outputs, bytes are base64url, what JSON has no number for (NaN) is null, and keys of maps that
+/// are no strings become their JSON text.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// A component's file, or the directory of a crate, which is built first.
+    component: PathBuf,
+
+    /// The function's name.
+    function: String,
+
+    /// The argument of one task; an array of them where the function takes several. Repeat it for
+    /// more tasks; `-` reads one JSON value per line from standard input. With --over: what every
+    /// task gets beside its partition.
+    #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
+    input: Vec<String>,
+
+    #[command(flatten)]
+    objects: ObjectArguments,
+
+    /// Combines the values with this function of the component; prints one value.
+    #[arg(long, value_name = "FUNCTION")]
+    reduce: Option<String>,
+
+    /// Prints one JSON object per task, {"index", "ok"} or {"index", "error"}, and a summary.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    platform: PlatformArguments,
+}
+
+/// What the tasks read.
+#[derive(Debug, clap::Args)]
+struct ObjectArguments {
+    /// Objects to run over: a URL, path, directory or pattern. Repeat it for more.
+    #[arg(long, value_name = "URL")]
+    over: Vec<String>,
+
+    /// Cuts objects into partitions of this size, such as 8MiB. Without: one task per object.
+    #[arg(long, value_name = "SIZE", requires = "over", value_parser = units::parse_size)]
+    chunk: Option<NonZeroU64>,
+
+    /// Cuts each object into this many partitions.
+    #[arg(long, value_name = "N", requires = "over", conflicts_with = "chunk")]
+    chunks: Option<NonZeroU64>,
+
+    /// What objects consist of: no record is cut in two.
+    #[arg(long, requires = "over", default_value = "lines")]
+    records: RecordsArgument,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RecordsArgument {
+    Lines,
+    Bytes,
+}
+
+/// Where tasks run, and what they may do there.
+#[derive(Debug, clap::Args)]
+struct PlatformArguments {
+    /// Lets the function read and list the objects at and below a URL or path. Repeatable.
+    #[arg(long, value_name = "URL")]
+    grant_read: Vec<String>,
+
+    /// Lets the function read, write and delete the objects at and below a URL or path. Repeatable.
+    #[arg(long, value_name = "URL")]
+    grant_write: Vec<String>,
+
+    /// Memory of one task; 1GiB by default, 4GiB at most.
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    memory: Option<NonZeroU64>,
+
+    /// Time of one task; 15m by default.
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    time_limit: Option<Duration>,
+
+    /// Tasks that run at the same moment; what the runtime allows by default.
+    #[arg(long, value_name = "N")]
+    slots: Option<NonZeroUsize>,
+
+    /// Where components and large outputs are kept; memory by default.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+
+    /// Where tasks run.
+    #[arg(long, value_name = "URL", default_value = "local:")]
+    runtime: String,
+}
+
+pub(crate) fn run(arguments: &Arguments, verbosity: Verbosity) -> Result<ExitCode> {
+    let plan = inputs::Inputs::read(&arguments.input, &arguments.objects)?;
+    let component = component::open(&arguments.component, &compile::output(verbosity))?;
+    let executor = executor(arguments, verbosity)?;
+    let functions = samara::block_on(executor.functions(&component))?;
+    let function = find(&functions, &arguments.function, &arguments.component)?;
+    let plan = plan.into_plan(function)?;
+    let mut printer = Printer::new(arguments.json, verbosity);
+    match &arguments.reduce {
+        None => {
+            let submitted = executor.map_untyped(&component, &function.name, plan);
+            let job = samara::block_on(submitted)?;
+            samara::block_on(print_all(job, interrupted()?, &mut printer))
+        }
+        Some(reduce) => {
+            let reduce = find(&functions, reduce, &arguments.component)?;
+            let job =
+                samara::block_on(start_reduce(&executor, &component, function, plan, reduce)?)?;
+            samara::block_on(print_combined(job, interrupted()?, &mut printer))
+        }
+    }
+}
+
+fn start_reduce<'a>(
+    executor: &'a Executor,
+    component: &'a Component,
+    function: &'a FunctionInfo,
+    plan: Plan,
+    reduce: &'a FunctionInfo,
+) -> Result<impl Future<Output = Result<MapReduce<Encoded>, Error>> + 'a> {
+    if !reduce.reduce {
+        let name = &reduce.name;
+        return Err(usage(format!(
+            "--reduce {name}: `{name}` does not combine values; mark it with #[function(reduce)]"
+        )));
+    }
+    Ok(executor.map_reduce_untyped(component, &function.name, plan, &reduce.name))
+}
+
+fn find<'a>(
+    functions: &'a [FunctionInfo],
+    name: &str,
+    component: &std::path::Path,
+) -> Result<&'a FunctionInfo> {
+    functions.iter().find(|function| function.name == name).ok_or_else(|| {
+        let names: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
+        let component = component.display();
+        usage(match names.is_empty() {
+            true => format!("{component} has no functions; mark some with #[function]"),
+            false => {
+                format!("{component} has no function `{name}`; it has {}", names.join(", "))
+            }
+        })
+    })
+}
+
+fn executor(arguments: &Arguments, verbosity: Verbosity) -> Result<Executor> {
+    let platform = &arguments.platform;
+    let mut limits = Limits::default();
+    if let Some(memory) = platform.memory {
+        limits.memory_bytes = memory.get();
+    }
+    limits.time = platform.time_limit.unwrap_or(limits.time);
+    // Of what can be set here, memory alone has a range.
+    limits.check().map_err(|error| usage(format!("--memory: {error}")))?;
+    let mut builder = Executor::builder().limits(limits).runtime(&platform.runtime);
+    // A bar on the same terminal as lines of values or of a log would be torn apart by them.
+    let lines = verbosity.verbose || (arguments.reduce.is_none() && io::stdout().is_terminal());
+    builder = builder.progress(!verbosity.quiet && !lines && io::stderr().is_terminal());
+    if let Some(slots) = platform.slots {
+        builder = builder.slots(slots.get());
+    }
+    if let Some(store) = &platform.store {
+        builder = builder.store(store);
+    }
+    for url in &platform.grant_read {
+        builder = builder.grant(url, Access::Read);
+    }
+    for url in &platform.grant_write {
+        builder = builder.grant(url, Access::ReadWrite);
+    }
+    Ok(builder.build()?)
+}
+
+/// Prints each task's result, in the order of the inputs.
+async fn print_all(
+    job: Job<Encoded>,
+    mut interrupted: oneshot::Receiver<()>,
+    printer: &mut Printer,
+) -> Result<ExitCode> {
+    printer.started(&job.summary(), Some(job.id()));
+    for index in 0..job.len() {
+        let mut task = job.task(index);
+        let result = match (&mut task).now_or_never() {
+            Some(result) => result,
+            None => {
+                printer.flush()?;
+                match select(task, &mut interrupted).await {
+                    Either::Left((result, _)) => result,
+                    Either::Right(_) => {
+                        let summary = job.summary();
+                        job.cancel();
+                        job.wait().await;
+                        return printer.interrupted(&summary);
+                    }
+                }
+            }
+        };
+        printer.result(Some(index), result)?;
+    }
+    job.wait().await;
+    printer.finish(&job.summary())
+}
+
+/// Prints the combined value.
+async fn print_combined(
+    mut job: MapReduce<Encoded>,
+    interrupted: oneshot::Receiver<()>,
+    printer: &mut Printer,
+) -> Result<ExitCode> {
+    printer.started(&job.summary(), None);
+    let was_interrupted = {
+        let waiting = pin!(job.wait());
+        matches!(select(waiting, interrupted).await, Either::Right(_))
+    };
+    let summary = job.summary();
+    if was_interrupted {
+        job.cancel();
+        job.wait().await;
+        return printer.interrupted(&summary);
+    }
+    match job.value().await {
+        Ok(Some(value)) => printer.result(None, Ok(value))?,
+        // No inputs: nothing to combine.
+        Ok(None) => printer.result(None, Ok(Encoded(vec![NULL].into())))?,
+        Err(Error::Task(error)) => printer.result(None, Err(error))?,
+        Err(error) => return Err(error.into()),
+    }
+    printer.finish(&summary)
+}
+
+/// CBOR's null.
+const NULL: u8 = 0xf6;
+
+impl From<RecordsArgument> for Records {
+    fn from(records: RecordsArgument) -> Self {
+        match records {
+            RecordsArgument::Lines => Self::Lines,
+            RecordsArgument::Bytes => Self::Bytes,
+        }
+    }
+}

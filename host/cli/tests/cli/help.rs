@@ -1,0 +1,29 @@
+//! Help texts: what a person reads first.
+
+use expect_test::expect_file;
+
+use crate::Place;
+
+#[test]
+fn help_texts_are_as_they_were() {
+    let help = |arguments: &[&str]| Place::new().samara(arguments).ok();
+    expect_file!["help/samara.txt"].assert_eq(&help(&["--help"]));
+    expect_file!["help/hello.txt"].assert_eq(&help(&["hello", "--help"]));
+    expect_file!["help/new.txt"].assert_eq(&help(&["new", "--help"]));
+    expect_file!["help/build.txt"].assert_eq(&help(&["build", "--help"]));
+    expect_file!["help/inspect.txt"].assert_eq(&help(&["inspect", "--help"]));
+    expect_file!["help/run.txt"].assert_eq(&help(&["run", "--help"]));
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let version = Place::new().samara(&["--version"]).ok();
+    assert_eq!(version, format!("samara {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_command_there_is_help_and_a_usage_error() {
+    let ended = Place::new().samara(&[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("Usage: samara"), "{ended:?}");
+}
