@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use samara::{Component, Executor, Objects};
 use samara_benches::{root, say, text};
 
-const SMALL: u64 = 64 << 20;
+const SMALL: u64 = 128 << 20;
 const LARGE: u64 = 16 * SMALL;
 
 fn main() -> Result<()> {

@@ -31,4 +31,13 @@ mod tests {
         let interface = FUNCTIONS.strip_prefix(PACKAGE).expect("interface of the package");
         assert!(WORLD.contains(&format!("export {};", &interface[1..])));
     }
+
+    /// The world as it was when this version was fixed. A change of the contract shows here: with a
+    /// new version, which needs a new golden file.
+    #[test]
+    fn the_world_is_that_of_its_version() {
+        let golden = format!("{}/golden/{VERSION}.wit", env!("CARGO_MANIFEST_DIR"));
+        let golden = std::fs::read_to_string(&golden).expect("each version has its golden file");
+        assert_eq!(WORLD, golden, "the contract changed: raise its version, add its golden file");
+    }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use samara_core::{
     Batch, Cancel, Clock, ComponentId, Grants, JobId, Limits, Runtime, Task, layout,
 };
-use samara_store::{Location, Locator, PutOptions};
+use samara_store::{ListOptions, Location, Locator, PutOptions};
 use samara_wit::Function;
 use tokio::sync::mpsc;
 
@@ -114,6 +114,39 @@ impl Executor {
     ///
     /// Where the component, the inputs or the store do not allow the job at all. What happens to
     /// its tasks is said by their results.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let doubled: Vec<u64> = executor.map(&app, double, [1, 2, 3]).await?.values().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Inputs of another type than the function's do not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// executor.map(&app, double, ["one", "two"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Nor do outputs:
+    ///
+    /// ```compile_fail,E0308
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let doubled: Vec<String> = executor.map(&app, double, [1, 2, 3]).await?.values().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn map<F, A, O: Value, I: Inputs<A>>(
         &self,
         component: &Component,
@@ -461,6 +494,28 @@ impl Executor {
     ) -> Result<T, Error> {
         let spawned = self.0.io.handle().spawn(future);
         spawned.await.map_err(|error| Error::Invalid(format!("submitting ended: {error}")))?
+    }
+}
+
+// === impl Inner ===
+
+impl Drop for Inner {
+    /// Frees the private store: nobody else knows its name, but the process keeps named stores.
+    fn drop(&mut self) {
+        if !self.ephemeral {
+            return;
+        }
+        let store = Arc::clone(&self.store.store);
+        futures::executor::block_on(async move {
+            while let Ok(page) = store.list("", ListOptions::default()).await {
+                for entry in &page.entries {
+                    drop(store.delete(&entry.key).await);
+                }
+                if page.next.is_none() {
+                    break;
+                }
+            }
+        });
     }
 }
 

@@ -5,17 +5,18 @@
 //! into partitions, hands tasks to a runtime and collects what they come to.
 //!
 //! ```no_run
-//! # // The function's own crate is a library natively, so its handle is an ordinary value. Here
-//! # // it is written out; `#[function]` does that.
-//! # use samara::{Component, Executor, Objects};
-//! # use samara::function::{Function, Given, Kind, Pulled};
-//! # use std::collections::BTreeMap;
-//! # type Counts = BTreeMap<String, u64>;
-//! # const count: Function<(), (Pulled,), Counts> = Function::new("count", Kind::Map, ());
-//! # const add: Function<(), (Given<Counts>, Given<Counts>), Counts> =
-//! #     Function::new("add", Kind::Reduce, ());
-//! # #[allow(non_upper_case_globals)]
-//! # mod word_count { pub use super::{count, add}; }
+//! # // The function's own crate is a library natively, so its handles are ordinary values. Here
+//! # // they are written out; `#[function]` does that.
+//! # mod word_count {
+//! #     #![allow(non_upper_case_globals)]
+//! #     use samara::function::{Function, Given, Kind, Pulled};
+//! #     type Counts = std::collections::BTreeMap<String, u64>;
+//! #     pub const count: Function<(), (Pulled,), Counts> = Function::new("count", Kind::Map, ());
+//! #     pub const add: Function<(), (Given<Counts>, Given<Counts>), Counts> =
+//! #         Function::new("add", Kind::Reduce, ());
+//! # }
+//! use samara::{Component, Executor, Objects};
+//!
 //! # fn main() -> Result<(), samara::Error> {
 //! let app = Component::from_crate("function")?;
 //! let executor = Executor::new()?;

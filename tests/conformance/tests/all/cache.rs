@@ -84,3 +84,31 @@ fn a_cache_that_cannot_be_written_only_costs_time() {
     let file = tempfile::NamedTempFile::new().unwrap();
     works(&file.path().join("below-a-file"));
 }
+
+/// Set in a process whose address space is too small for the pool.
+const SMALL_PROCESS: &str = "SAMARA_TEST_SMALL_PROCESS";
+
+#[test]
+fn a_machine_without_room_for_the_pool_runs_tasks_all_the_same() {
+    if std::env::var_os(SMALL_PROCESS).is_some() {
+        let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        let engine =
+            samara_engine::Engine::new(&samara_engine::Config::default(), io.handle().clone());
+        assert!(!engine.unwrap().is_pooling(), "the pool does not fit");
+        let dir = tempfile::tempdir().unwrap();
+        works(dir.path());
+        return;
+    }
+    // Built before, so that the small process need not run a compiler.
+    let _ = programs();
+    let name = "cache::a_machine_without_room_for_the_pool_runs_tasks_all_the_same";
+    let script = format!("ulimit -v {} && exec \"$0\" --exact {name} --nocapture", 24 << 20);
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .env(SMALL_PROCESS, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}

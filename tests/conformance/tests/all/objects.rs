@@ -172,3 +172,30 @@ fn a_file_store_keeps_component_manifest_and_large_outputs() {
     assert!(store.join(samara_core::layout::output(&id, 1)).exists(), "1 MiB is stored");
     assert!(!store.join(samara_core::layout::output(&id, 0)).exists(), "10 bytes ride along");
 }
+
+#[test]
+fn a_full_disk_is_a_platform_failure_that_names_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = |arguments: &[&str]| {
+        let status = std::process::Command::new("mount").args(arguments).arg(dir.path()).output();
+        status.is_ok_and(|output| output.status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"]) {
+        println!("skipped: a file system of 2 MiB cannot be mounted here");
+        return;
+    }
+    let executor = crate::common::builder().store(dir.path().to_str().unwrap()).build().unwrap();
+    let sizes = [10, 8 << 20, 1 << 10];
+    let ended = results(wait(executor.map(programs(), samara_programs::ends::output_of, sizes)));
+    let unmounted = std::process::Command::new("umount").arg(dir.path()).status();
+    assert!(unmounted.unwrap().success());
+    assert!(ended[0].is_ok() && ended[2].is_ok(), "one full disk hides no other result");
+    match &ended[1].as_ref().unwrap_err().cause {
+        Cause::Platform(error) => {
+            assert_eq!(error.retry, samara_core::Retry::Never);
+            assert!(error.message.contains("space"), "{error}");
+            assert!(error.message.contains(dir.path().to_str().unwrap()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
