@@ -1,7 +1,7 @@
 //! What every test needs: the component under test, an executor, objects.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use samara::{Builder, Cause, Component, Error, Executor, Job, TaskError, Value};
@@ -88,4 +88,35 @@ pub(crate) fn read(url: &str) -> Option<Bytes> {
 fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().build().unwrap())
+}
+
+/// Runs one task straight on an engine and returns all that it says.
+pub(crate) fn report(
+    function: &str,
+    arguments: Vec<u8>,
+    partition: Option<samara_core::Partition>,
+) -> samara_core::Report {
+    use samara_core::{Batch, Cancel, Grants, JobId, Limits, Task};
+    let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let mut config = samara_engine::Config::default();
+    config.cache_dir = Some(cache_dir());
+    let engine = samara_engine::Engine::new(&config, io.handle().clone()).unwrap();
+    let prepared = engine.prepare(programs().bytes()).unwrap();
+    let batch = Batch {
+        job: JobId::new(0, 0),
+        component: programs().id(),
+        function: function.to_owned(),
+        store: "mem://x".to_owned(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        task_count: 1,
+        tasks: Vec::new(),
+    };
+    let task = Task { index: 0, attempt: 0, arguments: arguments.into(), partition };
+    let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
+    engine.run(
+        &prepared,
+        samara_engine::Job { batch: &batch, locator: &locator, cancel: &cancel },
+        &task,
+    )
 }

@@ -13,6 +13,7 @@ mod cache;
 mod common;
 mod ends;
 mod jobs;
+mod logs;
 mod objects;
 mod partitions;
 mod reduce;

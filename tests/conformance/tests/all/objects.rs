@@ -117,31 +117,10 @@ fn an_object_that_is_gone_is_a_platform_failure_that_names_it() {
     }
 }
 
-/// Runs `count_lines` on a partition that was planned before, straight on the engine.
+/// Runs `count_lines` on a partition that was planned before.
 fn run_planned(partition: samara_core::Partition) -> Cause {
-    use samara_core::{Batch, Cancel, ComponentId, Grants, JobId, Limits, Outcome, Task};
-    let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
-    let mut config = samara_engine::Config::default();
-    config.cache_dir = Some(crate::common::cache_dir());
-    let engine = samara_engine::Engine::new(&config, io.handle().clone()).unwrap();
-    let prepared = engine.prepare(programs().bytes()).unwrap();
-    let batch = Batch {
-        job: JobId::new(0, 0),
-        component: ComponentId::of(programs().bytes()),
-        function: "count_lines".to_owned(),
-        store: "mem://x".to_owned(),
-        limits: Limits::default(),
-        grants: Grants::default(),
-        task_count: 1,
-        tasks: Vec::new(),
-    };
-    let task =
-        Task { index: 0, attempt: 0, arguments: vec![0x80].into(), partition: Some(partition) };
-    let locator = std::sync::Arc::new(samara_store::Locator::default());
-    let cancel = Cancel::default();
-    let job = samara_engine::Job { batch: &batch, locator: &locator, cancel: &cancel };
-    match engine.run(&prepared, job, &task).outcome {
-        Outcome::Platform(error) => Cause::Platform(error),
+    match crate::common::report("count_lines", vec![0x80], Some(partition)).outcome {
+        samara_core::Outcome::Platform(error) => Cause::Platform(error),
         other => panic!("{other:?}"),
     }
 }

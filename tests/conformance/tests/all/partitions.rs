@@ -185,3 +185,32 @@ fn a_partition_of_zero_bytes_is_refused() {
         assert!(error.to_string().contains("zero"), "{error}");
     }
 }
+
+#[test]
+fn a_partition_reads_as_records_blocks_chunks_and_a_reader() {
+    let text = "head\r\none\ntwo\n\nlast";
+    put("mem://partitions/ways", text);
+    let objects = || Objects::at("mem://partitions/ways");
+    let one = |function| values(wait(executor().map(programs(), function, objects()))).remove(0);
+    assert_eq!(one(input::count_lines_of_blocks), 5);
+    let first = values(wait(executor().map(programs(), input::first_line, objects())));
+    assert_eq!(first, [Some("head".to_owned())]);
+    let header = values(wait(executor().map(programs(), input::header_and_rest, objects())));
+    assert_eq!(header, [("head".to_owned(), 4)]);
+    let twice = values(wait(executor().map(programs(), input::read_twice, objects())));
+    assert_eq!(twice, [(text.len(), 0)]);
+    let records = values(wait(executor().map(programs(), input::collect_records, objects())));
+    let records: Vec<Vec<u8>> = records[0].iter().map(|record| record.to_vec()).collect();
+    let plain: Vec<&[u8]> = text.split('\n').map(|l| l.trim_end_matches('\r').as_bytes()).collect();
+    assert_eq!(records, plain);
+}
+
+#[test]
+fn chunks_end_where_records_end() {
+    let line = format!("{}\n", "z".repeat(99_999));
+    put("mem://partitions/chunks", line.repeat(50));
+    let objects = Objects::at("mem://partitions/chunks");
+    let lengths = values(wait(executor().map(programs(), input::chunk_lengths, objects))).remove(0);
+    assert_eq!(lengths.iter().sum::<usize>(), 5_000_000);
+    assert!(lengths.len() > 1 && lengths.iter().all(|length| length % 100_000 == 0), "{lengths:?}");
+}

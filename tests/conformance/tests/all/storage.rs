@@ -170,3 +170,28 @@ fn an_object_larger_than_a_call_is_refused_with_the_way_out() {
         Attempt::Did(_) => panic!("2 MiB passed"),
     }
 }
+
+#[test]
+fn a_version_is_read_or_refused() {
+    let executor = granted("storage-version");
+    let url = "mem://storage-version/out/a".to_owned();
+    put(&url, "first");
+    let (_, etag) = did(on!(executor, guest::head_object, url.clone()));
+    let range =
+        |etag: &str| on!(executor, guest::get_version_range, (url.clone(), etag.to_owned(), 1, 3));
+    assert_eq!(did(range(&etag)).to_vec(), b"irs");
+    put(&url, "second");
+    assert_eq!(case(range(&etag)), "PreconditionFailed");
+}
+
+#[test]
+fn a_new_object_is_written_once() {
+    let executor = granted("storage-new");
+    let write = |text: &str| {
+        let url = "mem://storage-new/out/a".to_owned();
+        on!(executor, guest::write_new, (url, Bytes::from(text.as_bytes().to_vec())))
+    };
+    assert_eq!(did(write("first")), 5);
+    assert_eq!(case(write("second")), "AlreadyExists");
+    assert_eq!(read("mem://storage-new/out/a").unwrap(), "first");
+}

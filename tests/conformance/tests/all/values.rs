@@ -114,6 +114,8 @@ fn native_and_sandboxed_functions_agree() {
     for n in [0, 1, 27, 97, 6171] {
         assert_eq!(call!(values::collatz, n).unwrap(), values::collatz(n));
     }
+    assert_eq!(values::greater_than.name(), "größer als", "a name of its own");
+    assert!(call!(values::greater_than, (2, -3)).unwrap());
     let (_, native) = values::sum_squares(1000);
     let (simd, sandboxed) = call!(values::sum_squares, 1000).unwrap();
     assert_eq!(sandboxed, native);
