@@ -104,6 +104,7 @@ impl<T> fmt::Debug for Given<T> {
 mod tests {
     use super::*;
 
+    #[allow(clippy::type_complexity, reason = "the macro writes it, nobody reads it")]
     #[expect(non_upper_case_globals, reason = "stands where the macro writes a function's name")]
     static double: Function<fn(u64) -> u64, (Given<u64>,), u64> =
         Function::new("double", Kind::Map, |n| n * 2);

@@ -14,6 +14,9 @@ use crate::{Verbosity, json, units};
 /// Errors that are printed in full unless the person wants all: one bug fails every task alike.
 const ERRORS_MAX: u64 = 10;
 
+/// Below this, a rate says how long a start takes, not how fast a function reads.
+const RATE_BYTES_MIN: u64 = 1 << 20;
+
 /// Prints results as they come.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -165,9 +168,11 @@ fn line(summary: &Summary) -> String {
         }
     }
     if summary.bytes_read > 0 {
+        line.push_str(&format!(", {} read", units::size(summary.bytes_read)));
+    }
+    if summary.bytes_read >= RATE_BYTES_MIN {
         let rate = summary.bytes_read as f64 / 1e6 / summary.elapsed.as_secs_f64();
-        let read = units::size(summary.bytes_read);
-        line.push_str(&format!(", {read} read ({rate:.0} MB/s)"));
+        line.push_str(&format!(" ({rate:.0} MB/s)"));
     }
     line
 }
@@ -241,6 +246,8 @@ mod tests {
         summary.tasks = 32;
         summary.failed = 2;
         summary.retries = 1;
+        summary.bytes_read = 1000;
+        assert_eq!(line(&summary), "32 tasks in 2.00 ms, 2 failed, 1 tried again, 1000 B read");
         summary.bytes_read = 4 << 20;
         assert_eq!(
             line(&summary),

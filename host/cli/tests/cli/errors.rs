@@ -9,7 +9,7 @@ use crate::{Place, hello, programs};
 fn check(place: &Place, arguments: &[&str], expected: &Expect) {
     let ended = place.samara(arguments);
     assert_eq!(ended.stdout, "", "nothing on standard output: {ended:?}");
-    let code = ended.code.map_or("none".to_owned(), |code| code.to_string());
+    let code = ended.code.map_or_else(String::new, |code| code.to_string());
     expected.assert_eq(&format!("exit {code}\n{}", place.steady(&ended.stderr)));
 }
 

@@ -27,3 +27,15 @@ fn without_a_command_there_is_help_and_a_usage_error() {
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("Usage: samara"), "{ended:?}");
 }
+
+#[test]
+fn the_guide_knows_every_flag() {
+    let guide = include_str!("../../../../docs/cli.md");
+    for command in ["hello", "new", "build", "inspect", "run"] {
+        let help = Place::new().samara(&[command, "--help"]).ok();
+        let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
+        for flag in words.filter(|word| word.starts_with("--") && !word.ends_with("help")) {
+            assert!(guide.contains(flag), "docs/cli.md lacks {flag} of `samara {command}`");
+        }
+    }
+}
