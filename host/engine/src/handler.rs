@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
@@ -56,7 +57,7 @@ impl Handler {
     pub fn functions(&self, id: ComponentId, store: &str) -> Result<Arc<[FunctionInfo]>, Error> {
         let prepared = self.component(id, store)?;
         prepared.functions(|| {
-            self.engine.list(&prepared, Limits::default()).map_err(|outcome| {
+            self.engine.list(&prepared, listing_limits()).map_err(|outcome| {
                 Error::new(ErrorKind::Component, format!("cannot list its functions: {outcome:?}"))
             })
         })
@@ -175,6 +176,15 @@ impl Components {
         *used = uses;
         Arc::clone(slot)
     }
+}
+
+/// What a component may use to list its functions, before any job's limits are known: ample for a
+/// list, little for mischief.
+fn listing_limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.time = Duration::from_secs(10);
+    limits.memory_bytes = 256 << 20;
+    limits
 }
 
 /// The report of a task whose component could not be had.

@@ -44,14 +44,21 @@ impl std::fmt::Debug for Writer {
 impl Granted {
     /// Opens `url` if the grants allow it.
     fn open(&self, url: &str, access: Access) -> Result<Location, Error> {
+        let refused = || {
+            let verb = if access == Access::Read { "read" } else { "write" };
+            Error::NotGranted(format!("no grant of this job lets it {verb} {url}"))
+        };
+        // Opening may make a store, and a guest can name any number of them: only what is granted
+        // as it is written is opened, and paths, which all lie in one store.
+        let is_path = !url.contains("://") || url.starts_with("file:");
+        if !is_path && !self.grants.allow(url, access) {
+            return Err(refused());
+        }
         let location = self.locator.open(url).map_err(|error| guest_error(&error))?;
-        // What is checked is the canonical name, which is also the one that is opened.
+        // What counts is the canonical name, which is also the one that is opened.
         match self.grants.allow(&location.url(), access) {
             true => Ok(location),
-            false => {
-                let verb = if access == Access::Read { "read" } else { "write" };
-                Err(Error::NotGranted(format!("no grant of this job lets it {verb} {url}")))
-            }
+            false => Err(refused()),
         }
     }
 }

@@ -81,6 +81,9 @@ fn what_is_not_granted_is_refused_whatever_its_spelling() {
         "mem://storage-grants/outside",
         "mem://storage-other/in/a",
         "mem://storage-grants/in/../secret",
+        "Mem://storage-grants/secret",
+        "s3://storage-grants/in/a",
+        "",
         "file:///etc/passwd",
         "/etc/passwd",
     ] {
