@@ -148,6 +148,9 @@ impl fmt::Display for TaskError {
             Cause::Failed(error) if error.kind == UserErrorKind::Returned => {
                 write!(f, "failed: {}", error.message)
             }
+            Cause::Failed(error) if error.kind == UserErrorKind::BadOutput => {
+                write!(f, "gave an output that cannot be encoded: {}", error.message)
+            }
             Cause::Failed(error) => write!(f, "could not be called: {}", error.message),
             Cause::Trapped(trap) => trap.fmt(f),
             Cause::LimitExceeded(exceeded) => exceeded.fmt(f),
