@@ -65,7 +65,7 @@
 //!
 //! It returns a value, or a [`Result`]. An error reaches the driver with the messages of all its
 //! causes ([`Context`] adds one); a panic, with its message and place. Neither is tried again
-//! unless the job asks for it, for a function that fails once will fail again.
+//! for a function that fails once will fail again.
 //!
 //! # What a function has not
 //!
@@ -104,6 +104,8 @@ pub mod testing;
 mod bytes;
 mod call;
 mod host;
+#[cfg(target_family = "wasm")]
+mod memory;
 
 pub use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 #[doc = include_str!("function.md")]

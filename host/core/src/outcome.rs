@@ -29,10 +29,8 @@ pub enum Outcome {
 pub enum Output {
     /// Small: here, as one CBOR data item.
     Inline(Bytes),
-    /// Large: in the job's store.
+    /// Large: in the job's store, under [`layout::output`](crate::layout::output).
     Stored {
-        /// Key within the job's store.
-        key: String,
         /// Size in bytes.
         size: u64,
     },
@@ -153,6 +151,8 @@ pub struct Stats {
     pub memory_peak: u64,
     /// Bytes of the partition that the guest pulled.
     pub bytes_read: u64,
+    /// What the task last said of its progress: done, of how many, in its own unit.
+    pub progress: (u64, u64),
 }
 
 // === impl Outcome ===

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use samara_core::{Batch, Cancel, Error, ErrorKind, Outcome, Output, Report, Retry, Runtime, Task};
+use samara_core::{
+    Batch, Cancel, Error, ErrorKind, Outcome, Output, Report, Retry, Runtime, Task, layout,
+};
 use samara_store::{Location, StoreExt};
 use tokio::sync::mpsc;
 
@@ -153,7 +155,7 @@ impl Dispatch {
             summary.memory_peak = summary.memory_peak.max(stats.memory_peak);
         });
         let cause = match outcome {
-            Outcome::Success(output) => match self.fetch(output).await {
+            Outcome::Success(output) => match self.fetch(task.index, output).await {
                 Ok(bytes) => {
                     self.end(task, Ok(bytes));
                     return None;
@@ -174,12 +176,11 @@ impl Dispatch {
     }
 
     /// Brings a stored output here.
-    async fn fetch(&self, output: Output) -> Result<Bytes, Error> {
-        let key = match output {
-            Output::Inline(bytes) => return Ok(bytes),
-            Output::Stored { key, .. } => key,
-        };
-        let location = self.store.join(&key);
+    async fn fetch(&self, index: u64, output: Output) -> Result<Bytes, Error> {
+        if let Output::Inline(bytes) = output {
+            return Ok(bytes);
+        }
+        let location = self.store.join(&layout::output(&self.template.job, index));
         let failed = |error: samara_store::Error| {
             let retry = if error.retry() { Retry::Later } else { Retry::Never };
             Error::new(ErrorKind::Store, format!("fetching its output: {}", error.in_full()))
@@ -284,28 +285,4 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiny_tasks_share_a_batch_and_long_ones_go_alone() {
-        let after = |wall| {
-            let mut pace = Pace::default();
-            (0..100).for_each(|_| pace.observe(wall));
-            pace.batch_size()
-        };
-        assert_eq!(Pace::default().batch_size(), 1);
-        assert_eq!(after(Duration::from_micros(10)), 400);
-        assert_eq!(after(Duration::from_secs(1)), 1);
-        assert!(after(Duration::ZERO) > 1);
-    }
-
-    #[test]
-    fn waits_grow_and_differ() {
-        for attempt in 1..4 {
-            let full = BACKOFF * 2_u32.pow(attempt - 1);
-            let wait = backoff(attempt);
-            assert!(wait <= full && wait >= full / 2, "{attempt}: {wait:?}");
-        }
-    }
-}
+mod tests;

@@ -5,10 +5,11 @@ use std::iter::{Once, once};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use samara_core::{
     Batch, Cancel, Clock, ComponentId, Grants, JobId, Limits, Runtime, Task, layout,
 };
-use samara_store::{ListOptions, Location, Locator, PutOptions};
+use samara_store::{ListOptions, Location, Locator, PutOptions, Store};
 use samara_wit::Function;
 use tokio::sync::mpsc;
 
@@ -502,20 +503,23 @@ impl Executor {
 impl Drop for Inner {
     /// Frees the private store: nobody else knows its name, but the process keeps named stores.
     fn drop(&mut self) {
-        if !self.ephemeral {
+        if self.ephemeral {
+            // Memory answers at once. To wait for it would panic where the executor is dropped
+            // inside `block_on`.
+            let _cleared = clear(&*self.store.store).now_or_never();
+        }
+    }
+}
+
+/// Removes every object of a store.
+async fn clear(store: &dyn Store) {
+    while let Ok(page) = store.list("", ListOptions::default()).await {
+        for entry in &page.entries {
+            drop(store.delete(&entry.key).await);
+        }
+        if page.next.is_none() {
             return;
         }
-        let store = Arc::clone(&self.store.store);
-        futures::executor::block_on(async move {
-            while let Ok(page) = store.list("", ListOptions::default()).await {
-                for entry in &page.entries {
-                    drop(store.delete(&entry.key).await);
-                }
-                if page.next.is_none() {
-                    break;
-                }
-            }
-        });
     }
 }
 

@@ -81,18 +81,10 @@ macro_rules! tuple_inputs {
 }
 
 macro_rules! object_inputs {
-    ($($name:ident)+) => {
-        impl<$($name: Serialize,)+> Inputs<(Pulled, $(Given<$name>,)+)>
-            for WithArguments<($($name,)+)>
-        {
-            fn into_plan(self) -> Result<Plan, Error> {
-                let arguments = self.arguments.encode(0)?;
-                Ok(Plan::Objects { objects: self.objects, arguments })
-            }
-        }
-
-        impl<$($name: Serialize,)+> Inputs<($(Given<$name>,)+ Pulled,)>
-            for WithArguments<($($name,)+)>
+    ([$($before:ident)*] [$($after:ident)*]) => {
+        impl<$($before: Serialize,)* $($after: Serialize,)*>
+            Inputs<($(Given<$before>,)* Pulled, $(Given<$after>,)*)>
+            for WithArguments<($($before,)* $($after,)*)>
         {
             fn into_plan(self) -> Result<Plan, Error> {
                 let arguments = self.arguments.encode(0)?;
@@ -119,10 +111,42 @@ tuple_inputs!(A B C D E F);
 tuple_inputs!(A B C D E F G);
 tuple_inputs!(A B C D E F G H);
 
-object_inputs!(A);
-object_inputs!(A B);
-object_inputs!(A B C);
-object_inputs!(A B C D);
+// The partition at any place among one to seven values.
+object_inputs!([][A]);
+object_inputs!([A] []);
+object_inputs!([] [A B]);
+object_inputs!([A][B]);
+object_inputs!([A B] []);
+object_inputs!([] [A B C]);
+object_inputs!([A] [B C]);
+object_inputs!([A B] [C]);
+object_inputs!([A B C] []);
+object_inputs!([] [A B C D]);
+object_inputs!([A] [B C D]);
+object_inputs!([A B] [C D]);
+object_inputs!([A B C] [D]);
+object_inputs!([A B C D] []);
+object_inputs!([] [A B C D E]);
+object_inputs!([A] [B C D E]);
+object_inputs!([A B] [C D E]);
+object_inputs!([A B C] [D E]);
+object_inputs!([A B C D] [E]);
+object_inputs!([A B C D E] []);
+object_inputs!([] [A B C D E F]);
+object_inputs!([A] [B C D E F]);
+object_inputs!([A B] [C D E F]);
+object_inputs!([A B C] [D E F]);
+object_inputs!([A B C D] [E F]);
+object_inputs!([A B C D E] [F]);
+object_inputs!([A B C D E F] []);
+object_inputs!([] [A B C D E F G]);
+object_inputs!([A] [B C D E F G]);
+object_inputs!([A B] [C D E F G]);
+object_inputs!([A B C] [D E F G]);
+object_inputs!([A B C D] [E F G]);
+object_inputs!([A B C D E] [F G]);
+object_inputs!([A B C D E F] [G]);
+object_inputs!([A B C D E F G] []);
 
 impl<I: IntoIterator<Item = ()>> Inputs<()> for I {
     fn into_plan(self) -> Result<Plan, Error> {

@@ -46,7 +46,7 @@ const DECOMMIT_BATCH: usize = 32;
 /// Bytes of a component. The largest known guests, whole Python programs, have 40 MB.
 pub(crate) const COMPONENT_BYTES_MAX: usize = 512 << 20;
 
-/// Guest stack. Twice what wasmtime gives, half of what a thread of ours has.
+/// Guest stack. Twice what wasmtime gives, a quarter of what a thread of `local:` has.
 const STACK_BYTES: usize = 1 << 20;
 
 /// Runs tasks. Clones share one engine.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use samara_core::{Error, ErrorKind, Exceeded, Outcome, Retry, Trap};
+use samara_core::{Error, ErrorKind, Exceeded, Outcome, Retry, Trap, UserError};
 use wasmtime::WasmBacktrace;
 
 use crate::state::State;
@@ -80,6 +80,17 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
         message = format!("stack overflow ({message})");
     }
     Outcome::Trapped(Trap { message, location: None, backtrace })
+}
+
+/// Classifies an error that the function returned. One that passes on a store's failure is the
+/// platform's, not the user's: another attempt may find the store well.
+pub(crate) fn returned(error: UserError, state: &mut State) -> Outcome {
+    let says =
+        |text: &str| std::iter::once(&error.message).chain(&error.causes).any(|m| m.contains(text));
+    match state.storage.failure.take() {
+        Some(failure) if says(&failure.message) => Outcome::Platform(failure),
+        _ => Outcome::Failed(error),
+    }
 }
 
 /// Whether the guest ran out of stack: of the engine's, or of the one that a Rust guest keeps at

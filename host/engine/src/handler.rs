@@ -23,6 +23,10 @@ const INLINE_BYTES_MAX: usize = 256 << 10;
 /// Components kept in memory. Each holds its compiled code, a few hundred KB for Rust guests.
 const COMPONENTS_MAX: usize = 256;
 
+/// How long a component or an output may take between worker and store: a component of 512 MiB at
+/// some 10 MB/s.
+const STORE_WAIT_MAX: Duration = Duration::from_mins(1);
+
 /// Runs batches on an engine.
 #[derive(Debug)]
 pub struct Handler {
@@ -97,9 +101,10 @@ impl Handler {
     fn fetch(&self, id: ComponentId, store: &str) -> Result<Bytes, Error> {
         let location = self.object(store, &layout::component(&id))?;
         let read = location.store.read(&location.key);
-        let bytes = self.engine.inner().io.block_on(read).map_err(|error| {
-            store_error(&error).context(format_args!("fetching component {id}"))
-        })?;
+        let bytes = self
+            .wait(read)
+            .and_then(|read| read.map_err(|error| store_error(&error)))
+            .map_err(|error| error.context(format_args!("fetching component {id}")))?;
         match ComponentId::of(&bytes) == id {
             true => Ok(bytes),
             false => Err(Error::new(
@@ -107,6 +112,15 @@ impl Handler {
                 format!("{} is damaged: its bytes are not those of {id}", location.url()),
             )),
         }
+    }
+
+    /// Waits for a store, but not for ever.
+    fn wait<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        let io = &self.engine.inner().io;
+        io.block_on(async { tokio::time::timeout(STORE_WAIT_MAX, future).await }).map_err(|_| {
+            let waited = format!("the job's store did not answer within {STORE_WAIT_MAX:?}");
+            Error::new(ErrorKind::TimedOut, waited)
+        })
     }
 
     fn object(&self, store: &str, key: &str) -> Result<Location, Error> {
@@ -134,10 +148,8 @@ impl Handler {
         let options = PutOptions::if_absent();
         let size = bytes.len() as u64;
         let put = location.store.put(&location.key, bytes, options);
-        match self.engine.inner().io.block_on(put) {
-            Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {
-                Ok(Output::Stored { key, size })
-            }
+        match self.wait(put)? {
+            Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => Ok(Output::Stored { size }),
             Err(error) => Err(store_error(&error).context("storing the output")),
         }
     }

@@ -63,6 +63,7 @@ impl Engine {
             wall: clock.monotonic().saturating_sub(started),
             memory_peak: state.memory.peak(),
             bytes_read: state.partition.bytes_read,
+            progress: state.task.progress,
         };
         Report { log, log_dropped, stats, ..report(outcome) }
     }
@@ -130,6 +131,7 @@ impl Engine {
             storage: storage::Granted {
                 grants: job.batch.grants.clone(),
                 locator: Arc::clone(job.locator),
+                failure: None,
             },
             task: task::Granted {
                 job: job.batch.job,
@@ -181,7 +183,7 @@ impl Engine {
         });
         match called {
             Ok((Ok(output),)) => success(output, store.data().limits.output_bytes),
-            Ok((Err(failure),)) => Outcome::Failed(failure.into()),
+            Ok((Err(failure),)) => failure::returned(failure.into(), store.data_mut()),
             Err(error) => failure::outcome(error, store.data_mut()),
         }
     }

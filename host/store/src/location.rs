@@ -84,6 +84,20 @@ impl Locator {
         }
     }
 
+    /// The URL that [`open`](Self::open) would give, without opening anything: a store that is not
+    /// known yet is not made. For checks before a name from elsewhere is used.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open` that are about the name.
+    pub fn canonical(&self, url: &str) -> Result<String> {
+        let root = |row: &Row, authority: &str| format!("{}://{authority}/", row.scheme);
+        Ok(match Parts::of(url)? {
+            Some(parts) => root(parts.row, parts.authority) + parts.key,
+            None => root(&STORES[0], "") + &self.absolute(url)?,
+        })
+    }
+
     fn open_parts(&self, url: &str, parts: &Parts<'_>) -> Result<Location> {
         let root = format!("{}://{}/", parts.row.scheme, parts.authority);
         let known = self.stores.read().unwrap_or_else(PoisonError::into_inner).get(&root).cloned();
@@ -186,8 +200,12 @@ mod tests {
     use crate::conformance::ODD_NAMES;
 
     fn url(text: &str) -> String {
-        match Locator::new("/w/d").open(text) {
-            Ok(location) => location.url(),
+        let locator = Locator::new("/w/d");
+        match locator.open(text) {
+            Ok(location) => {
+                assert_eq!(locator.canonical(text).unwrap(), location.url());
+                location.url()
+            }
             Err(error) => format!("error: {error}"),
         }
     }

@@ -11,6 +11,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::samara::function::storage::{Entry, Host, HostWriter, Metadata, Page};
 use crate::bindings::samara::function::types::Error;
+use crate::failure::store_error;
 use crate::state::State;
 
 /// Entries of one listing page: about 100 KB for the guest.
@@ -21,6 +22,8 @@ const PAGE_ENTRIES_MAX: u32 = 1000;
 pub(crate) struct Granted {
     pub(crate) grants: Grants,
     pub(crate) locator: Arc<Locator>,
+    /// The last failure of a store that was no answer to the guest's question.
+    pub(crate) failure: Option<samara_core::Error>,
 }
 
 /// An object that a guest is writing in pieces.
@@ -44,30 +47,28 @@ impl std::fmt::Debug for Writer {
 impl Granted {
     /// Opens `url` if the grants allow it.
     fn open(&self, url: &str, access: Access) -> Result<Location, Error> {
-        let refused = || {
+        // Checked before anything is opened: a guest can name any number of stores.
+        let canonical = self.locator.canonical(url).map_err(|error| guest_error(&error))?;
+        if !self.grants.allow(&canonical, access) {
             let verb = if access == Access::Read { "read" } else { "write" };
-            Error::NotGranted(format!("no grant of this job lets it {verb} {url}"))
-        };
-        // Opening may make a store, and a guest can name any number of them: only what is granted
-        // as it is written is opened, and paths, which all lie in one store.
-        let is_path = !url.contains("://") || url.starts_with("file:");
-        if !is_path && !self.grants.allow(url, access) {
-            return Err(refused());
+            return Err(Error::NotGranted(format!("no grant of this job lets it {verb} {url}")));
         }
-        let location = self.locator.open(url).map_err(|error| guest_error(&error))?;
-        // What counts is the canonical name, which is also the one that is opened.
-        match self.grants.allow(&location.url(), access) {
-            true => Ok(location),
-            false => Err(refused()),
-        }
+        self.locator.open(&canonical).map_err(|error| guest_error(&error))
     }
 }
 
 impl State {
     /// Runs one store call within the task's patience.
-    fn call<T>(&self, future: impl Future<Output = samara_store::Result<T>>) -> Answer<T> {
+    fn call<T>(&mut self, future: impl Future<Output = samara_store::Result<T>>) -> Answer<T> {
         match self.patience.wait(future) {
-            Ok(done) => Ok(done.map_err(|error| guest_error(&error))),
+            Ok(Ok(value)) => Ok(Ok(value)),
+            Ok(Err(error)) => {
+                let answer = guest_error(&error);
+                if matches!(answer, Error::Unavailable(_)) {
+                    self.storage.failure = Some(store_error(&error));
+                }
+                Ok(Err(answer))
+            }
             Err(stop) => Err(wasmtime::Error::new(stop)),
         }
     }

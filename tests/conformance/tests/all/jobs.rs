@@ -96,6 +96,15 @@ fn an_executor_may_be_dropped_inside_an_async_runtime() {
 }
 
 #[test]
+fn an_executor_may_be_dropped_inside_block_on() {
+    let sum = wait(async {
+        let executor = builder().build().unwrap();
+        executor.call(programs(), values::add, (20, 22)).await.unwrap()
+    });
+    assert_eq!(sum, 42);
+}
+
+#[test]
 fn a_task_knows_which_it_is() {
     let job = wait(executor().map(programs(), task::identity, [(); 3])).unwrap();
     let id = job.id().to_string();

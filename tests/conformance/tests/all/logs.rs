@@ -49,8 +49,11 @@ fn lines_past_the_limit_are_dropped_and_counted() {
 }
 
 #[test]
-fn progress_may_be_reported() {
-    crate::call!(samara_programs::task::reports_progress, 10).unwrap();
+fn a_task_reports_its_progress() {
+    let mut writer = ArgumentWriter::new(1);
+    writer.push(&10_u64).unwrap();
+    let report = report("reports_progress", writer.finish(), None);
+    assert_eq!(report.stats.progress, (10, 10));
 }
 
 #[test]

@@ -163,9 +163,16 @@ fn a_full_disk_is_a_platform_failure_that_names_the_place() {
         println!("skipped: a file system of 2 MiB cannot be mounted here");
         return;
     }
-    let executor = crate::common::builder().store(dir.path().to_str().unwrap()).build().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let builder = crate::common::builder().store(place).grant(place, samara::Access::ReadWrite);
+    let executor = builder.build().unwrap();
     let sizes = [10, 8 << 20, 1 << 10];
     let ended = results(wait(executor.map(programs(), samara_programs::ends::output_of, sizes)));
+    // A function that passes on what its store said is not to blame either.
+    let piece = samara_guest::Bytes::from(vec![7_u8; 1 << 20]);
+    let arguments = (format!("{place}/large"), piece, 8, true);
+    let passed_on =
+        wait(executor.call(programs(), samara_programs::store::write_pieces, arguments));
     let unmounted = std::process::Command::new("umount").arg(dir.path()).status();
     assert!(unmounted.unwrap().success());
     assert!(ended[0].is_ok() && ended[2].is_ok(), "one full disk hides no other result");
@@ -177,4 +184,6 @@ fn a_full_disk_is_a_platform_failure_that_names_the_place() {
         }
         other => panic!("{other:?}"),
     }
+    let passed_on = crate::common::task_error(passed_on);
+    assert!(matches!(passed_on.cause, Cause::Platform(_)), "{passed_on:?}");
 }

@@ -1,6 +1,6 @@
 //! Whatever the cut, every record is in exactly one task.
 
-use samara::{Cause, Inputs, Objects, Records};
+use samara::{Cause, Objects, Records};
 use samara_programs::input;
 
 use crate::common::{executor, programs, put, results, task_error, values, wait};
@@ -151,18 +151,11 @@ fn a_partition_describes_itself() {
 #[test]
 fn further_arguments_go_to_every_task() {
     put("mem://partitions/find", "x\na needle\nx\nneedles\n");
-    let objects = Objects::at("mem://partitions/find").chunk_bytes(5);
-    let inputs = objects.with(("needle".to_owned(), 10_usize));
-    // The partition stands between the two: the untyped call has no compiler to ask.
-    let plan = Inputs::<(
-        samara::function::Pulled,
-        samara::function::Given<String>,
-        samara::function::Given<usize>,
-    )>::into_plan(inputs)
-    .unwrap();
-    let job = wait(executor().map_untyped(programs(), "find_lines", plan)).unwrap();
-    let found = wait(job.results());
-    assert!(found.iter().all(Result::is_ok), "{found:?}");
+    // The partition stands between the two in the signature.
+    let inputs =
+        Objects::at("mem://partitions/find").chunk_bytes(5).with(("needle".to_owned(), 10_usize));
+    let found = values(wait(executor().map(programs(), input::find_lines, inputs)));
+    assert_eq!(found.concat().len(), 2, "{found:?}");
 }
 
 #[test]
