@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use samara_core::{ComponentId, Error, ErrorKind};
 use samara_wit::{FUNCTIONS, PACKAGE, VERSION};
 use wasmtime::component::types::ComponentItem;
@@ -19,7 +20,7 @@ const WASI_PACKAGES: [&str; 6] =
     ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
 /// `call` of the world.
-pub(crate) type Call = TypedFunc<(String, Vec<u8>), (Result<Vec<u8>, exports::Failure>,)>;
+pub(crate) type Call = TypedFunc<(String, Bytes), (Result<Bytes, exports::Failure>,)>;
 
 /// `list-functions` of the world.
 pub(crate) type List = TypedFunc<(), (Vec<exports::Function>,)>;

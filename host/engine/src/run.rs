@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use samara_core::{
     Batch, Cancel, Exceeded, Limits, Outcome, Output, Report, Stats, Task, UserError, UserErrorKind,
 };
@@ -178,9 +179,9 @@ impl Engine {
             }
             Err(error) => return failure::instantiation(&error, store.data()),
         };
-        let called = prepared.call(store, &instance).and_then(|call| {
-            call.call(&mut *store, (function.to_owned(), task.arguments.to_vec()))
-        });
+        let called = prepared
+            .call(store, &instance)
+            .and_then(|call| call.call(&mut *store, (function.to_owned(), task.arguments.clone())));
         match called {
             Ok((Ok(output),)) => success(output, store.data().limits.output_bytes),
             Ok((Err(failure),)) => failure::returned(failure.into(), store.data_mut()),
@@ -189,12 +190,12 @@ impl Engine {
     }
 }
 
-fn success(output: Vec<u8>, limit: u64) -> Outcome {
+fn success(output: Bytes, limit: u64) -> Outcome {
     match output.len() as u64 {
         size if size > limit => {
             Outcome::LimitExceeded(Exceeded::Output { limit, size: Some(size) })
         }
-        _ => Outcome::Success(Output::Inline(output.into())),
+        _ => Outcome::Success(Output::Inline(output)),
     }
 }
 

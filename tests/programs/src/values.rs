@@ -120,6 +120,13 @@ pub fn eight(
     format!("{a} {b} {c} {d} {e} {f} {g:?} {h:?}")
 }
 
+/// Compares the bytes of each pair: -1, 0 or 1.
+#[function]
+pub fn compares(pairs: Vec<(Bytes, Bytes)>) -> Vec<i8> {
+    let order = |(a, b): &(Bytes, Bytes)| std::hint::black_box(a.as_ref()).cmp(b.as_ref()) as i8;
+    pairs.iter().map(order).collect()
+}
+
 /// Returns what cannot be encoded.
 #[function]
 pub fn unencodable() -> Unencodable {

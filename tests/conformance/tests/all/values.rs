@@ -130,3 +130,26 @@ fn an_unknown_error_cause_names_itself() {
     assert!(error.contains("no function is called `no_such`"), "{error}");
     assert!(error.contains("echo_string"), "it lists what there is: {error}");
 }
+
+#[test]
+fn guests_compare_bytes_as_native_code_does() {
+    // Guests have a `memcmp` of our own: every length around its steps, a difference at every place.
+    let mut pairs = vec![(Bytes::default(), Bytes::default())];
+    for length in 0..40 {
+        let a: Vec<u8> = (0..length).map(|n| 0x70 + n as u8).collect();
+        pairs.push((a.clone().into(), a.clone().into()));
+        pairs.push((a.clone().into(), a[..length / 2].to_vec().into()));
+        for place in 0..length {
+            for change in [0x01, 0x80] {
+                let mut b = a.clone();
+                b[place] ^= change;
+                // A second difference of the other sign must not count.
+                b[length - 1] ^= 0xff;
+                pairs.push((a.clone().into(), b.into()));
+            }
+        }
+    }
+    let native = values::compares(pairs.clone());
+    assert!(native.contains(&-1) && native.contains(&0) && native.contains(&1));
+    assert_eq!(call!(values::compares, pairs).unwrap(), native);
+}
