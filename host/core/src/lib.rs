@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod function;
 pub mod grant;
 pub mod id;
 pub mod layout;
@@ -15,6 +16,7 @@ pub mod task;
 
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::error::{Error, ErrorKind, Retry};
+pub use crate::function::FunctionInfo;
 pub use crate::grant::{Access, Grant, Grants};
 pub use crate::id::{ComponentId, JobId, ParseIdError};
 pub use crate::limits::Limits;

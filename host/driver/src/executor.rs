@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use samara_core::{
-    Batch, Cancel, Clock, ComponentId, Grants, JobId, Limits, Runtime, Task, layout,
+    Batch, Cancel, Clock, ComponentId, FunctionInfo, Grants, JobId, Limits, Runtime, Task, layout,
 };
 use samara_store::{ListOptions, Location, Locator, PutOptions, Store};
 use samara_wit::Function;
@@ -49,26 +49,6 @@ pub(crate) struct Inner {
     #[cfg(feature = "local")]
     pub(crate) handler: Option<Arc<samara_engine::Handler>>,
     pub(crate) io: Io,
-}
-
-/// What a component says of one of its functions.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct FunctionInfo {
-    /// Its name within the component.
-    pub name: String,
-    /// Its documentation, may be empty.
-    pub doc: String,
-    /// Whether it combines values.
-    pub reduce: bool,
-    /// Its signature as its author wrote it.
-    pub signature: String,
-    /// Number of arguments that are values.
-    pub arity: u32,
-    /// Whether it takes the task's partition.
-    pub takes_partition: bool,
-    /// Whether the same arguments always give the same output.
-    pub pure: bool,
 }
 
 /// Where a component's compiled code came from.
@@ -449,7 +429,7 @@ impl Executor {
             name: component.name().to_owned(),
             message: error.message,
         })?;
-        Ok(Some(functions.iter().map(FunctionInfo::from).collect()))
+        Ok(Some(functions.to_vec()))
     }
 
     #[cfg(feature = "local")]
@@ -519,23 +499,6 @@ async fn clear(store: &dyn Store) {
         }
         if page.next.is_none() {
             return;
-        }
-    }
-}
-
-// === impl FunctionInfo ===
-
-#[cfg(feature = "local")]
-impl From<&samara_engine::FunctionInfo> for FunctionInfo {
-    fn from(info: &samara_engine::FunctionInfo) -> Self {
-        Self {
-            name: info.name.clone(),
-            doc: info.doc.clone(),
-            reduce: info.reduce,
-            signature: info.signature.clone(),
-            arity: info.arity,
-            takes_partition: info.takes_partition,
-            pure: info.pure,
         }
     }
 }

@@ -62,14 +62,14 @@ mod summary;
 
 pub use futures::executor::block_on;
 pub use samara_core::{
-    Access, ComponentId, Exceeded, JobId, Level, Limits, LogLine, Partition, Records, Trap,
-    UserError, UserErrorKind,
+    Access, ComponentId, Exceeded, FunctionInfo, JobId, Level, Limits, LogLine, Partition, Records,
+    Trap, UserError, UserErrorKind,
 };
 
 pub use crate::builder::Builder;
 pub use crate::component::Component;
 pub use crate::error::{Cause, Error, TaskError, TaskFailure};
-pub use crate::executor::{CompiledCode, Executor, FunctionInfo};
+pub use crate::executor::{CompiledCode, Executor};
 pub use crate::inputs::{Inputs, Plan};
 pub use crate::job::{Completed, Encoded, Job, TaskFuture, Value};
 pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use samara_core::{ComponentId, Error, ErrorKind};
+use samara_core::{ComponentId, Error, ErrorKind, FunctionInfo};
 use samara_wit::{FUNCTIONS, PACKAGE, VERSION};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
@@ -33,26 +33,6 @@ pub struct Prepared {
     list: ComponentExportIndex,
     functions: OnceLock<Arc<[FunctionInfo]>>,
     cached: bool,
-}
-
-/// What a component says of one of its functions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FunctionInfo {
-    /// Its name within the component.
-    pub name: String,
-    /// Its documentation, may be empty.
-    pub doc: String,
-    /// Whether it combines values.
-    pub reduce: bool,
-    /// Its signature as its author wrote it.
-    pub signature: String,
-    /// Number of arguments that are values.
-    pub arity: u32,
-    /// Whether it takes the task's partition.
-    pub takes_partition: bool,
-    /// Whether the same arguments always give the same output.
-    pub pure: bool,
 }
 
 // === impl Prepared ===
@@ -146,8 +126,6 @@ where
 {
     instance.get_typed_func(&mut *store, export)
 }
-
-// === impl FunctionInfo ===
 
 impl From<exports::Function> for FunctionInfo {
     fn from(function: exports::Function) -> Self {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Batch, Cancel, ComponentId, Error, ErrorKind, Limits, Outcome, Output, Report, Stats, Task,
-    TaskHandler, layout,
+    Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, Limits, Outcome, Output, Report,
+    Stats, Task, TaskHandler, layout,
 };
 use samara_store::{Location, Locator, PutOptions, StoreExt};
 
-use crate::component::{FunctionInfo, Prepared};
+use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::store_error;
 use crate::run::Job;

@@ -30,7 +30,7 @@ mod run;
 mod state;
 mod ticker;
 
-pub use crate::component::{FunctionInfo, Prepared};
+pub use crate::component::Prepared;
 pub use crate::config::Config;
 pub use crate::engine::Engine;
 pub use crate::handler::Handler;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use samara_core::{
-    Batch, Cancel, Exceeded, Limits, Outcome, Output, Report, Stats, Task, UserError, UserErrorKind,
+    Batch, Cancel, Exceeded, FunctionInfo, Limits, Outcome, Output, Report, Stats, Task, UserError,
+    UserErrorKind,
 };
 use samara_store::Locator;
 use wasmtime::component::ResourceTable;
@@ -12,7 +13,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::exports::samara::function::functions::Failure;
 use crate::capabilities::{partition, storage, task, wasi};
-use crate::component::{FunctionInfo, Prepared};
+use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::{self, Stop};
 use crate::log::Log;
