@@ -12,7 +12,7 @@
 //! A guest computes; what it waits for is its own partition, which is read ahead. One thread per
 //! running task therefore costs nothing, and a synchronous call into a guest costs 0.2 µs where an
 //! asynchronous one switches stacks. Host calls that may wait are bounded by the task's deadline
-//! instead (see [`patience`]).
+//! instead.
 
 mod bindings;
 mod cache;

@@ -279,11 +279,11 @@ fn an_interrupt_stops_the_tasks_and_says_how_many_were_done() {
     let (said, elapsed) = interrupt(&place, &arguments, true);
     assert!(said.starts_with("0\n"), "the value that was there: {said}");
     assert!(said.ends_with("interrupted: 1 of 2 tasks were done\n"), "{said}");
-    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 
     let arguments = [&arguments[..], &["--reduce", "sum", "-v"]].concat();
     let (said, elapsed) = interrupt(&place, &arguments, false);
     assert!(said.starts_with("running 2 tasks\n"), "{said}");
     assert!(said.contains(" of 2 tasks were done\n"), "{said}");
-    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 }

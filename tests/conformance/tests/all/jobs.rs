@@ -32,7 +32,7 @@ fn futures_in_order_and_joined() {
 
 #[test]
 fn results_stream_as_they_complete() {
-    let delays = [400, 5, 200];
+    let delays = [2000, 5, 800];
     let executor = builder().slots(3).build().unwrap();
     let job = wait(executor.map(programs(), sandbox::sleeps, delays)).unwrap();
     let order: Vec<usize> = wait(job.as_completed().map(|(index, _)| index).collect());
