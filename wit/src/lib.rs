@@ -7,6 +7,8 @@
 pub mod function;
 pub mod value;
 
+mod lenient;
+
 pub use crate::function::{Argument, Function, Given, Kind, Pulled, Slot};
 
 /// The text of the WIT package.

@@ -1,12 +1,15 @@
 //! How values cross the boundary: CBOR (RFC 8949), so that guests in any language need no schema.
 //!
-//! Struct fields and enum variants are named by strings. Arguments are one definite-length array.
+//! Struct fields and enum variants are named by strings. A float may be encoded as any number, so
+//! that values from JSON and from other languages fit. Arguments are one definite-length array.
 
 use std::fmt;
 
 use minicbor::data::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::lenient::Lenient;
 
 /// A value that does not encode to CBOR or does not decode to the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +42,27 @@ pub fn encode_to<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Resul
 ///
 /// Where `bytes` is not CBOR, not of type `T`, or longer than one value.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let mut deserializer = minicbor_serde::Deserializer::new(bytes);
-    let value = T::deserialize(&mut deserializer).map_err(|e| Error::found(bytes, &e))?;
-    match deserializer.decoder().position() {
-        end if end == bytes.len() => Ok(value),
-        end => Err(Error(format!("{} bytes after the value", bytes.len() - end))),
+    match read(bytes)? {
+        (value, end) if end == bytes.len() => Ok(value),
+        (_, end) => Err(Error(format!("{} bytes after the value", bytes.len() - end))),
     }
+}
+
+/// Decodes one value from the start of `bytes`; also says where it ends.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Error> {
+    let mut strict = minicbor_serde::Deserializer::new(bytes);
+    match T::deserialize(&mut strict) {
+        Ok(value) => Ok((value, strict.decoder().position())),
+        Err(error) => read_lenient(bytes).ok_or_else(|| Error::found(bytes, &error)),
+    }
+}
+
+/// The second try, apart from the first so that what fits at once pays nothing for it.
+#[cold]
+fn read_lenient<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, usize)> {
+    let mut lenient = minicbor_serde::Deserializer::new(bytes);
+    let value = T::deserialize(Lenient(&mut lenient)).ok()?;
+    Some((value, lenient.decoder().position()))
 }
 
 /// Builds the array of a call's arguments.
@@ -124,9 +142,7 @@ impl<'a> ArgumentReader<'a> {
         self.left =
             self.left.checked_sub(1).ok_or_else(|| Error("an argument is missing".to_owned()))?;
         let rest = &self.decoder.input()[self.decoder.position()..];
-        let mut deserializer = minicbor_serde::Deserializer::new(rest);
-        let value = T::deserialize(&mut deserializer).map_err(|e| Error::found(rest, &e))?;
-        let taken = deserializer.decoder().position();
+        let (value, taken) = read(rest)?;
         self.decoder.set_position(self.decoder.position() + taken);
         Ok(value)
     }
@@ -213,6 +229,21 @@ mod tests {
     fn a_wrong_type_says_what_was_found() {
         let error = decode::<u64>(&encode("five").unwrap()).unwrap_err().to_string();
         assert!(error.contains("found a string"), "{error}");
+    }
+
+    #[test]
+    fn a_float_may_be_written_as_any_number() {
+        assert_eq!(decode::<f64>(&encode(&5_u8).unwrap()), Ok(5.0));
+        assert_eq!(decode::<f64>(&encode(&-5_i64).unwrap()), Ok(-5.0));
+        assert_eq!(decode::<f64>(&encode(&0.5_f32).unwrap()), Ok(0.5));
+        assert_eq!(decode::<f32>(&encode(&0.1_f64).unwrap()), Ok(0.1));
+        let nested = (vec![1_u8, 2], Some(3_i8), BTreeMap::from([("x", 4_u64)]));
+        type Floats = (Vec<f64>, Option<f32>, BTreeMap<String, f64>);
+        let floats: Floats = (vec![1.0, 2.0], Some(3.0), BTreeMap::from([("x".to_owned(), 4.0)]));
+        assert_eq!(decode::<Floats>(&encode(&nested).unwrap()), Ok(floats));
+        let circle = BTreeMap::from([("Circle", 2_u8)]);
+        assert_eq!(decode::<Shape>(&encode(&circle).unwrap()), Ok(Shape::Circle(2.0)));
+        assert!(decode::<u64>(&encode(&5.0).unwrap()).is_err(), "but no integer as a float");
     }
 
     #[test]

@@ -30,8 +30,8 @@ use crate::{Verbosity, compile, component, units};
 /// Prints each task's value as a line of JSON, in the order of the inputs, as soon as it and all
 /// before it are there; errors go to standard error.
 ///
-/// JSON becomes the types of the function as it is written: 5 is an integer and 5.0 a float, so a
-/// parameter of type f64 wants 5.0. A tuple is an array, () is [], a char its code point. In
+/// JSON becomes the types of the function as it is written: 5 is an integer and 5.0 a float; a
+/// parameter of type f64 takes both, one of type u64 only the former. A tuple is an array, () is [], a char its code point. In
 /// outputs, bytes are base64url, what JSON has no number for (NaN) is null, and keys of maps that
 /// are no strings become their JSON text.
 #[derive(Debug, clap::Args)]

@@ -409,13 +409,13 @@ fn failed_tasks_say_which_and_why() {
     );
     run(
         &place,
-        &["echo_float", "--input", "5"],
+        &["echo_string", "--input", "5"],
         &expect![[r#"
-        exit 1
-        error: task 0 of job [JOB] (`echo_float`) could not be called: argument 1 `value: f64` of `echo_float`: unexpected type u8 at position 0: expected f64 (found an integer)
-          hint: `samara inspect` has the types; an integer is written 5 and a float 5.0, a text "in quotes"
-        1 task in [TIME], 1 failed
-    "#]],
+            exit 1
+            error: task 0 of job [JOB] (`echo_string`) could not be called: argument 1 `value: String` of `echo_string`: unexpected type u8 at position 0: expected text (definite length) (found an integer)
+              hint: `samara inspect` has the types; an integer is written 5 and a float 5.0, a text "in quotes"
+            1 task in [TIME], 1 failed
+        "#]],
     );
     run(
         &place,
@@ -439,9 +439,9 @@ fn failed_tasks_say_which_and_why() {
         &place,
         &["unencodable", "-q"],
         &expect![[r#"
-        exit 1
-        error: task 0 of job [JOB] (`unencodable`) could not be called: this value has no encoding
-    "#]],
+            exit 1
+            error: task 0 of job [JOB] (`unencodable`) gave an output that cannot be encoded: this value has no encoding
+        "#]],
     );
 }
 

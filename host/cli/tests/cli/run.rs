@@ -123,6 +123,7 @@ fn values_of_all_kinds_go_in_and_come_out() {
         ("echo_unit", "[]", "[]"),
         ("echo_string", r#""ü\n\"x\"""#, r#""ü\n\"x\"""#),
         ("echo_float", "5.0", "5.0"),
+        ("echo_float", "5", "5.0"),
         ("echo_float", "0.1", "0.1"),
         ("echo_tuple", r#"[-1,"a",true,223]"#, r#"[-1,"a",true,223]"#),
         ("echo_shapes", r#"["Point",{"Circle":1.5}]"#, r#"["Point",{"Circle":1.5}]"#),
