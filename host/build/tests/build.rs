@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use samara_build::{Built, Environment, Error, Obstacle, Options, Output, Step};
@@ -53,7 +53,8 @@ fn write(dir: &Path, files: &[(&str, &str)]) {
 /// Builds the crate made of these files.
 fn build(dir: &Path, files: &[(&str, &str)]) -> Result<Built, Error> {
     write(dir, files);
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    // Each crate has its own: the crates have one name, and so would their components.
+    let target = dir.join("target");
     let options = Options::from_env().with_output(Output::Quiet).with_target_dir(target);
     samara_build::build(dir, &options)
 }
