@@ -42,6 +42,8 @@ impl Engine {
     ///
     /// Must not be called on a thread that drives an async runtime.
     pub fn run(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
+        // Before the task's time begins: waiting for others is not its own.
+        let _permit = self.inner().permits.take();
         let clock = Arc::clone(&self.inner().clock);
         let started = clock.monotonic();
         let report = |outcome| Report {
@@ -56,7 +58,6 @@ impl Engine {
             Ok(state) => state,
             Err(error) => return report(Outcome::Platform(error)),
         };
-        let _permit = self.inner().permits.take();
         let mut store = self.store(state);
         let outcome = self.call(prepared, &mut store, &job.batch.function, task);
         let state = store.into_data();
@@ -89,8 +90,8 @@ impl Engine {
         let task = Task { index: 0, attempt: 0, arguments: Default::default(), partition: None };
         let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
         let job = Job { batch: &batch, locator: &locator, cancel: &cancel };
-        let state = self.state(job, &task).map_err(Outcome::Platform)?;
         let _permit = self.inner().permits.take();
+        let state = self.state(job, &task).map_err(Outcome::Platform)?;
         let mut store = self.store(state);
         let _running = self.inner().ticker.running();
         let _entered = self.inner().io.enter();
@@ -175,7 +176,8 @@ impl Engine {
         let _entered = self.inner().io.enter();
         let instance = match prepared.instantiate(store) {
             Ok(instance) => instance,
-            Err(error) if error.downcast_ref::<Stop>().is_some() => {
+            // The guest's own start may trap, or run until it is stopped.
+            Err(error) if error.is::<Stop>() || error.is::<wasmtime::Trap>() => {
                 return failure::outcome(error, store.data_mut());
             }
             Err(error) => return failure::instantiation(&error, store.data()),
