@@ -32,8 +32,8 @@ const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
 /// Start of a memory that is cleared by writing rather than by giving its pages back: a Rust guest's
 /// stack (1 MiB, which the linker puts first) and its data. A page that is given back costs the next
-/// task a fault, and every fault on copied data interrupts all other cores: with two threads a task
-/// costs 20 µs so and 32 µs otherwise (`benches/task_cost.rs`).
+/// task a fault, and every fault on copied data interrupts all other cores, which with several
+/// threads is most of a small task's cost (`benches/task_cost.rs`).
 const MEMORY_RESIDENT_BYTES: usize = (1 << 20) + (256 << 10);
 
 /// The same for tables: some thousand elements.
