@@ -46,7 +46,7 @@ impl Cache {
     pub(crate) fn load(&self, id: &ComponentId, engine: &wasmtime::Engine) -> Option<Component> {
         let (code, tag) = self.paths(id);
         let wanted = fs::read(tag).ok()?;
-        let found = self.tag(&code).ok()?;
+        let found = self.tag(id, File::open(&code).ok()?).ok()?;
         if wanted != found.as_bytes() {
             tracing::warn!(component = %id, "cached code is damaged; compiling anew");
             return None;
@@ -68,7 +68,7 @@ impl Cache {
     fn try_save(&self, id: &ComponentId, component: &Component) -> io::Result<()> {
         let bytes = component.serialize().map_err(io::Error::other)?;
         let (code, tag) = self.paths(id);
-        let hash = blake3::keyed_hash(&self.key, &bytes);
+        let hash = self.tag(id, &bytes[..])?;
         // The tag goes last: code without its tag is no entry.
         self.replace(&code, &bytes)?;
         self.replace(&tag, hash.as_bytes())
@@ -81,9 +81,12 @@ impl Cache {
         Ok(())
     }
 
-    fn tag(&self, code: &Path) -> io::Result<blake3::Hash> {
+    /// The keyed hash of a component's code. The component's name is part of it, so that one
+    /// component's entry is never another's.
+    fn tag(&self, id: &ComponentId, code: impl Read) -> io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update_reader(File::open(code)?)?;
+        hasher.update(id.hex().as_bytes());
+        hasher.update_reader(code)?;
         Ok(hasher.finalize())
     }
 

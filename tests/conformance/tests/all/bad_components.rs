@@ -107,3 +107,19 @@ fn a_components_functions_are_listed() {
     let lines = find("count_lines");
     assert!(lines.takes_partition && !lines.doc.is_empty());
 }
+
+#[test]
+fn a_component_that_traps_at_its_start_is_the_users_fault() {
+    let component = wat(r#"(component
+            (core module $m (func $start unreachable) (start $start) (func (export "f")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "f")))
+            (instance $functions
+                (export "call" (func $f))
+                (export "list-functions" (func $f)))
+            (export "samara:function/functions@0.1.0" (instance $functions)))"#);
+    match crate::common::report_of(&component, "f", vec![0x80], None).outcome {
+        samara_core::Outcome::Trapped(trap) => assert!(trap.message.contains("unreachable")),
+        other => panic!("{other:?}"),
+    }
+}

@@ -112,3 +112,23 @@ fn a_machine_without_room_for_the_pool_runs_tasks_all_the_same() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
+
+#[test]
+fn an_entry_of_another_component_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    works(dir.path());
+    let (code, tag) = (find(dir.path(), "cwasm"), find(dir.path(), "tag"));
+    // The same behaviour under another name: a custom section, of no content, at the end.
+    let mut bytes = programs().bytes().to_vec();
+    bytes.extend([0, 2, 1, b'x']);
+    let other = samara::Component::from_bytes(bytes);
+    let (other_code, other_tag) = (
+        code.with_file_name(format!("{}.cwasm", other.id().to_string().trim_start_matches("b3:"))),
+        tag.with_file_name(format!("{}.tag", other.id().to_string().trim_start_matches("b3:"))),
+    );
+    fs::copy(&code, &other_code).unwrap();
+    fs::copy(&tag, &other_tag).unwrap();
+    let sum = wait(executor(dir.path()).call(&other, values::add, (20, 22)));
+    assert_eq!(sum.unwrap(), 42);
+    assert_ne!(fs::read(&tag).unwrap(), fs::read(&other_tag).unwrap(), "it was rebuilt");
+}

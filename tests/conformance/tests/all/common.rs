@@ -96,15 +96,25 @@ pub(crate) fn report(
     arguments: Vec<u8>,
     partition: Option<samara_core::Partition>,
 ) -> samara_core::Report {
+    report_of(programs(), function, arguments, partition)
+}
+
+/// The same of another component.
+pub(crate) fn report_of(
+    component: &Component,
+    function: &str,
+    arguments: Vec<u8>,
+    partition: Option<samara_core::Partition>,
+) -> samara_core::Report {
     use samara_core::{Batch, Cancel, Grants, JobId, Limits, Task};
     let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
     let mut config = samara_engine::Config::default();
     config.cache_dir = Some(cache_dir());
     let engine = samara_engine::Engine::new(&config, io.handle().clone()).unwrap();
-    let prepared = engine.prepare(programs().bytes()).unwrap();
+    let prepared = engine.prepare(component.bytes()).unwrap();
     let batch = Batch {
         job: JobId::new(0, 0),
-        component: programs().id(),
+        component: component.id(),
         function: function.to_owned(),
         store: "mem://x".to_owned(),
         limits: Limits::default(),
