@@ -16,6 +16,10 @@ use wasmtime::component::Component;
 
 const KEY_BYTES: usize = blake3::KEY_LEN;
 
+/// Raised where entries are written differently, so that older ones are not found rather than taken
+/// for damaged.
+const FORMAT: u32 = 2;
+
 /// The directory of one engine's compiled code.
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -32,6 +36,7 @@ impl Cache {
         let mut hasher = Blake3Hasher(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         std::env::consts::ARCH.hash(&mut hasher);
+        FORMAT.hash(&mut hasher);
         let engine_hash = hasher.0.finalize().to_hex();
         let dir = root.join(&engine_hash[..32]);
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
