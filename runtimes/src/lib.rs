@@ -7,16 +7,18 @@ pub mod local;
 
 use std::sync::Arc;
 
-use samara_core::{Error, ErrorKind, Runtime, TaskHandler};
+use samara_core::{Clock, Error, ErrorKind, Runtime, SystemClock, TaskHandler};
 
 /// What a runtime is opened with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Context {
     /// Runs tasks in this process, for the runtimes that do so.
     pub handler: Option<Arc<dyn TaskHandler>>,
     /// Tasks that run at the same moment; none leaves it to the runtime.
     pub slots: Option<usize>,
+    /// Tells how long things take.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A kind of runtime.
@@ -35,6 +37,14 @@ type Open = fn(&str, &Context) -> Result<Arc<dyn Runtime>, Error>;
 /// Every runtime there is.
 pub const RUNTIMES: &[Row] =
     &[Row { scheme: "local", doc: "this process, one thread per slot", open: local::open }];
+
+// === impl Context ===
+
+impl Default for Context {
+    fn default() -> Self {
+        Self { handler: None, slots: None, clock: Arc::new(SystemClock::new()) }
+    }
+}
 
 /// Opens the runtime that `url` names.
 ///

@@ -10,6 +10,11 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// Time since the Unix epoch.
     fn unix(&self) -> Duration;
+
+    /// Processor time that the calling thread has used; zero where the machine does not say.
+    fn thread_cpu(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The machine's own clock.
@@ -42,5 +47,28 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn unix(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    #[cfg(unix)]
+    fn thread_cpu(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_threads_processor_time_grows_with_its_work_alone() {
+        let clock = SystemClock::new();
+        let (cpu, wall) = (clock.thread_cpu(), clock.monotonic());
+        while clock.monotonic() - wall < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let worked = clock.thread_cpu() - cpu;
+        assert!(worked > Duration::ZERO && worked <= clock.monotonic() - wall);
     }
 }

@@ -18,6 +18,53 @@ pub fn output(job: &JobId, index: u64) -> String {
     format!("jobs/{job}/outputs/{index:010}")
 }
 
+/// Below this, every job has what belongs to it alone, under its id.
+pub const JOBS: &str = "jobs/";
+
+/// Key prefix of everything that belongs to one job alone.
+pub fn job(job: &JobId) -> String {
+    format!("{JOBS}{job}/")
+}
+
+/// Key prefix of a job's event log, whose parts are numbered.
+pub fn events(job: &JobId) -> String {
+    format!("jobs/{job}/events/")
+}
+
+/// Key of one part of a job's event log: JSON lines.
+pub fn event_part(job: &JobId, part: u64) -> String {
+    format!("{}{part:08}.jsonl", events(job))
+}
+
+/// Key of one part of a job's results: what its tasks came to, for other processes.
+pub fn result_part(job: &JobId, part: u64) -> String {
+    format!("{}{part:08}.cbor", results(job))
+}
+
+/// Key prefix of a job's results.
+pub fn results(job: &JobId) -> String {
+    format!("jobs/{job}/results/")
+}
+
+/// Key of the summary that is written when a job has ended.
+pub fn end(job: &JobId) -> String {
+    format!("jobs/{job}/end.json")
+}
+
+/// Key of the object that asks a job's driver, wherever it is, to cancel it.
+pub fn cancel(job: &JobId) -> String {
+    format!("jobs/{job}/cancel")
+}
+
+/// Key prefix of the objects that a job's tasks made and that go with it. All below
+/// [`OBJECTS`], so that one grant lets later jobs of the same store read them.
+pub fn objects(job: &JobId) -> String {
+    format!("{OBJECTS}{job}/")
+}
+
+/// Key prefix of the objects that tasks made.
+pub const OBJECTS: &str = "objects/";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,8 @@ pub use crate::grant::{Access, Grant, Grants};
 pub use crate::id::{ComponentId, JobId, ParseIdError};
 pub use crate::limits::Limits;
 pub use crate::outcome::{
-    Exceeded, Level, LogLine, Outcome, Output, Report, Stats, Trap, UserError, UserErrorKind,
+    Exceeded, Level, LogLine, Outcome, Output, Report, Reports, Shared, Stats, Trap, UserError,
+    UserErrorKind,
 };
-pub use crate::runtime::{Cancel, Capacity, Runtime, TaskHandler};
-pub use crate::task::{Batch, Partition, Records, Task};
+pub use crate::runtime::{Cancel, Capacity, Observer, Runtime, TaskHandler};
+pub use crate::task::{Argument, Arguments, Batch, Partition, Records, Task};

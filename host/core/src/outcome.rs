@@ -142,17 +142,61 @@ pub enum Level {
     Trace,
 }
 
-/// What an attempt used.
+/// What an attempt used, as its worker measured it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
+    /// When it started: time since the Unix epoch by the worker's clock.
+    pub started: Duration,
     /// Wall-clock time from the instance's start to its end.
     pub wall: Duration,
+    /// Processor time of its thread.
+    pub cpu: Duration,
+    /// Part of `wall` in which it waited for its partition or its stored arguments.
+    pub fetch: Duration,
+    /// Time that storing its output took, after `wall`; zero where the output rode in the reply.
+    pub store: Duration,
     /// Largest sum of linear memories, in bytes.
     pub memory_peak: u64,
     /// Bytes of the partition that the guest pulled.
     pub bytes_read: u64,
+    /// Bytes that it read through the storage capability.
+    pub storage_read: u64,
+    /// Bytes that it wrote through the storage capability.
+    pub storage_written: u64,
+    /// Bytes of its encoded output.
+    pub output_bytes: u64,
+    /// Calls into the host: partition, storage, task, jobs.
+    pub host_calls: u64,
+    /// WebAssembly instructions that it executed, where they are counted.
+    pub fuel: Option<u64>,
     /// What the task last said of its progress: done, of how many, in its own unit.
     pub progress: (u64, u64),
+}
+
+/// What became of tasks of one batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reports {
+    /// Each for itself.
+    Each(Vec<Report>),
+    /// Tasks that shared an instance and succeeded.
+    Shared(Shared),
+}
+
+/// Tasks that shared an instance and succeeded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// The tasks' numbers.
+    pub indices: Vec<u64>,
+    /// Their outputs, one CBOR data item each, one after the other.
+    pub outputs: Bytes,
+    /// Where each output ends within `outputs`.
+    pub ends: Vec<u32>,
+    /// What they logged, together.
+    pub log: Vec<LogLine>,
+    /// Log lines dropped because of the log limit.
+    pub log_dropped: u64,
+    /// What they used, together.
+    pub stats: Stats,
 }
 
 // === impl Outcome ===

@@ -20,8 +20,14 @@ pub struct Batch {
     pub limits: Limits,
     /// What each task may touch.
     pub grants: Grants,
-    /// Number of tasks in the whole job.
+    /// Number of tasks in the whole job; 0 while it is not known, because inputs still come.
     pub task_count: u64,
+    /// Whether tasks of this batch may share an instance: quicker, and no longer isolated from each
+    /// other.
+    pub reuse: bool,
+    /// How many jobs this one is inside of: 0 where a driver's program started it, one more than
+    /// its parent's where a task did.
+    pub depth: u32,
     /// The tasks.
     pub tasks: Vec<Task>,
 }
@@ -33,10 +39,36 @@ pub struct Task {
     pub index: u64,
     /// Number of this attempt, from 0.
     pub attempt: u32,
-    /// CBOR array of the arguments that are values.
-    pub arguments: Bytes,
+    /// The arguments that are values.
+    pub arguments: Arguments,
     /// The part of the input, where the function takes one.
-    pub partition: Option<Partition>,
+    pub partition: Option<Box<Partition>>,
+}
+
+/// A task's arguments that are values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arguments {
+    /// One CBOR array of all of them.
+    Encoded(Bytes),
+    /// Each for itself, because some are outputs of other tasks that lie in the store: they go from
+    /// store to worker, not through the driver.
+    Parts(Vec<Argument>),
+}
+
+/// One argument that is a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Argument {
+    /// One CBOR data item.
+    Inline(Bytes),
+    /// The output of a task, under [`layout::output`](crate::layout::output) in the batch's store.
+    Stored {
+        /// The job of that task.
+        job: JobId,
+        /// The task's number.
+        index: u64,
+        /// Size in bytes.
+        size: u64,
+    },
 }
 
 /// A byte range of an object, to be aligned to records by the worker.
@@ -66,6 +98,27 @@ pub enum Records {
     Lines,
     /// Bytes: ranges are exact.
     Bytes,
+}
+
+// === impl Arguments ===
+
+impl Default for Arguments {
+    /// An empty CBOR array.
+    fn default() -> Self {
+        Self::Encoded(Bytes::from_static(&[0x80]))
+    }
+}
+
+impl From<Bytes> for Arguments {
+    fn from(encoded: Bytes) -> Self {
+        Self::Encoded(encoded)
+    }
+}
+
+impl From<Vec<u8>> for Arguments {
+    fn from(encoded: Vec<u8>) -> Self {
+        Self::Encoded(encoded.into())
+    }
 }
 
 // === impl Partition ===

@@ -1,15 +1,17 @@
 //! The engine as a [`TaskHandler`]: finds components by name, runs batches, stores large outputs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, Limits, Outcome, Output, Report,
-    Stats, Task, TaskHandler, layout,
+    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, Limits,
+    Outcome, Output, Report, Reports, Stats, Task, TaskHandler, layout,
 };
 use samara_store::{Location, Locator, PutOptions, StoreExt};
+use samara_wit::value::ArgumentWriter;
 
 use crate::component::Prepared;
 use crate::engine::Engine;
@@ -129,16 +131,42 @@ impl Handler {
     }
 
     fn run_task(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
-        let mut report = self.engine.run(prepared, job, task);
+        let task = match self.gather(job.batch, task) {
+            Ok(task) => task,
+            Err(error) => return not_run(task, error),
+        };
+        let mut report = self.engine.run(prepared, job, &task);
         if let Outcome::Success(Output::Inline(bytes)) = &report.outcome
             && bytes.len() > INLINE_BYTES_MAX
         {
-            report.outcome = match self.store_output(job.batch, task, bytes.clone()) {
+            report.outcome = match self.store_output(job.batch, &task, bytes.clone()) {
                 Ok(output) => Outcome::Success(output),
                 Err(error) => Outcome::Platform(error),
             };
         }
         report
+    }
+
+    /// A task with its stored arguments in place.
+    fn gather<'a>(&self, batch: &Batch, task: &'a Task) -> Result<Cow<'a, Task>, Error> {
+        let Arguments::Parts(parts) = &task.arguments else { return Ok(Cow::Borrowed(task)) };
+        let mut writer = ArgumentWriter::new(parts.len() as u64);
+        for part in parts {
+            match part {
+                Argument::Inline(bytes) => writer.push_encoded(bytes),
+                Argument::Stored { job, index, .. } => {
+                    let location = self.object(&batch.store, &layout::output(job, *index))?;
+                    let read = self.wait(location.store.read(&location.key))?;
+                    let bytes = read.map_err(|error| {
+                        let doing = format_args!("fetching the output of task {index} of {job}");
+                        store_error(&error).context(doing)
+                    })?;
+                    writer.push_encoded(&bytes);
+                }
+            }
+        }
+        let arguments = Arguments::Encoded(writer.finish().into());
+        Ok(Cow::Owned(Task { arguments, ..task.clone() }))
     }
 
     /// Stores a large output unless an earlier attempt did: the first stored one is the output.
@@ -156,17 +184,17 @@ impl Handler {
 }
 
 impl TaskHandler for Handler {
-    fn run(&self, batch: &Batch, cancel: &Cancel, report: &mut dyn FnMut(Report)) {
+    fn run(&self, batch: &Batch, cancel: &Cancel, report: &mut dyn FnMut(Reports)) {
         let job = Job { batch, locator: &self.locator, cancel };
         match self.component(batch.component, &batch.store) {
             Ok(prepared) => {
                 for task in &batch.tasks {
-                    report(self.run_task(&prepared, job, task));
+                    report(Reports::Each(vec![self.run_task(&prepared, job, task)]));
                 }
             }
             Err(error) => {
                 for task in &batch.tasks {
-                    report(not_run(task, error.clone()));
+                    report(Reports::Each(vec![not_run(task, error.clone())]));
                 }
             }
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use samara_core::{
-    Batch, Cancel, Exceeded, FunctionInfo, Limits, Outcome, Output, Report, Stats, Task, UserError,
-    UserErrorKind,
+    Arguments, Batch, Cancel, Error, ErrorKind, Exceeded, FunctionInfo, Limits, Outcome, Output,
+    Report, Stats, Task, UserError, UserErrorKind,
 };
 use samara_store::Locator;
 use wasmtime::component::ResourceTable;
@@ -67,6 +67,7 @@ impl Engine {
             memory_peak: state.memory.peak(),
             bytes_read: state.partition.bytes_read,
             progress: state.task.progress,
+            ..Stats::default()
         };
         Report { log, log_dropped, stats, ..report(outcome) }
     }
@@ -85,6 +86,8 @@ impl Engine {
             limits,
             grants: samara_core::Grants::default(),
             task_count: 0,
+            reuse: false,
+            depth: 0,
             tasks: Vec::new(),
         };
         let task = Task { index: 0, attempt: 0, arguments: Default::default(), partition: None };
@@ -117,7 +120,7 @@ impl Engine {
             let location = job.locator.open(&partition.object);
             location.map(|location| Reader::new(partition.clone(), location))
         };
-        let reader = task.partition.as_ref().map(open).transpose();
+        let reader = task.partition.as_deref().map(open).transpose();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         Ok(State {
@@ -172,6 +175,10 @@ impl Engine {
         if let Err(stop) = store.data().patience.check() {
             return Stop::into(stop);
         }
+        let Arguments::Encoded(arguments) = task.arguments.clone() else {
+            let text = "its stored arguments are not in place: a defect of Samara's";
+            return Outcome::Platform(Error::new(ErrorKind::Internal, text));
+        };
         let _running = self.inner().ticker.running();
         let _entered = self.inner().io.enter();
         let instance = match prepared.instantiate(store) {
@@ -184,7 +191,7 @@ impl Engine {
         };
         let called = prepared
             .call(store, &instance)
-            .and_then(|call| call.call(&mut *store, (function.to_owned(), task.arguments.clone())));
+            .and_then(|call| call.call(&mut *store, (function.to_owned(), arguments)));
         match called {
             Ok((Ok(output),)) => success(output, store.data().limits.output_bytes),
             Ok((Err(failure),)) => failure::returned(failure.into(), store.data_mut()),

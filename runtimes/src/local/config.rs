@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use samara_core::{Error, ErrorKind, TaskHandler};
+use samara_core::{Clock, Error, ErrorKind, TaskHandler};
 
 use crate::Context;
 
@@ -13,12 +14,17 @@ pub(super) const STACK_BYTES: usize = 4 << 20;
 /// Tasks in a batch: a batch answers as a whole, and results should not wait long for each other.
 pub(super) const BATCH_TASKS_MAX: usize = 1024;
 
+/// How long a report waits for others to go with it: a message wakes the driver's thread, which
+/// costs about as much as a tiny task.
+pub(super) const REPORTS_WAIT: Duration = Duration::from_millis(2);
+
 /// Slots at most: far above any machine's cores, far below its threads.
 const SLOTS_MAX: usize = 1024;
 
 pub(super) struct Config {
     pub(super) slots: usize,
     pub(super) handler: Arc<dyn TaskHandler>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 // === impl Config ===
@@ -43,7 +49,7 @@ impl Config {
                  enable the driver's feature `local`"
             ))
         })?;
-        Ok(Self { slots, handler })
+        Ok(Self { slots, handler, clock: Arc::clone(&context.clock) })
     }
 }
 

@@ -6,13 +6,17 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use samara_core::{Batch, Cancel, Capacity, Error, ErrorKind, Report, Runtime, TaskHandler};
+use samara_core::{
+    Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Report, Reports, Runtime,
+    TaskHandler,
+};
 use tokio::sync::oneshot;
 
 use crate::Context;
-use crate::local::config::{BATCH_TASKS_MAX, Config, STACK_BYTES};
+use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_WAIT, STACK_BYTES};
 
 /// Threads that run batches. They end when the runtime is dropped, after the batch they run.
 pub struct Local {
@@ -32,11 +36,20 @@ struct State {
     closed: bool,
 }
 
-/// A batch and where its reports go.
+/// A batch and who is told of it.
 struct Request {
     batch: Arc<Batch>,
     cancel: Cancel,
-    reply: oneshot::Sender<Vec<Report>>,
+    observer: Arc<dyn Observer>,
+    done: oneshot::Sender<()>,
+}
+
+/// Reports that wait for others to go with them.
+struct Pending<'a> {
+    reports: Vec<Report>,
+    sent: Duration,
+    clock: &'a dyn Clock,
+    observer: &'a dyn Observer,
 }
 
 pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Error> {
@@ -53,10 +66,11 @@ impl Local {
         let local = Self { queue: Arc::clone(&queue), slots: config.slots };
         for slot in 0..config.slots {
             let (queue, handler) = (Arc::clone(&queue), Arc::clone(&config.handler));
+            let clock = Arc::clone(&config.clock);
             thread::Builder::new()
                 .name(format!("samara-slot-{slot}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || work(&queue, &*handler))
+                .spawn(move || work(&queue, &*handler, &*clock))
                 .map_err(|error| {
                     Error::new(ErrorKind::Internal, format!("cannot start a thread: {error}"))
                 })?;
@@ -71,10 +85,15 @@ impl Runtime for Local {
         Capacity::new(self.slots, BATCH_TASKS_MAX)
     }
 
-    async fn invoke(&self, batch: Arc<Batch>, cancel: Cancel) -> Result<Vec<Report>, Error> {
-        let (reply, reports) = oneshot::channel();
-        self.queue.push(Request { batch, cancel, reply });
-        reports.await.map_err(|_| {
+    async fn invoke(
+        &self,
+        batch: Arc<Batch>,
+        cancel: Cancel,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(), Error> {
+        let (done, ended) = oneshot::channel();
+        self.queue.push(Request { batch, cancel, observer, done });
+        ended.await.map_err(|_| {
             Error::new(ErrorKind::Lost, "the thread that ran the batch ended: a defect of Samara's")
         })
     }
@@ -132,17 +151,42 @@ impl Queue {
     }
 }
 
+// === impl Pending ===
+
+impl Pending<'_> {
+    fn add(&mut self, reports: Reports) {
+        match reports {
+            Reports::Each(reports) => self.reports.extend(reports),
+            shared @ Reports::Shared(_) => self.observer.ended(shared),
+        }
+        if self.clock.monotonic().saturating_sub(self.sent) >= REPORTS_WAIT {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.sent = self.clock.monotonic();
+        if !self.reports.is_empty() {
+            self.observer.ended(Reports::Each(std::mem::take(&mut self.reports)));
+        }
+    }
+}
+
 /// What one slot does.
-fn work(queue: &Queue, handler: &dyn TaskHandler) {
-    while let Some(Request { batch, cancel, reply }) = queue.pop() {
-        let mut reports = Vec::with_capacity(batch.tasks.len());
+fn work(queue: &Queue, handler: &dyn TaskHandler, clock: &dyn Clock) {
+    while let Some(Request { batch, cancel, observer, done }) = queue.pop() {
+        observer.started();
+        let sent = clock.monotonic();
+        let mut pending = Pending { reports: Vec::new(), sent, clock, observer: &*observer };
         let run = std::panic::AssertUnwindSafe(|| {
-            handler.run(&batch, &cancel, &mut |report| reports.push(report));
+            handler.run(&batch, &cancel, &mut |reports| pending.add(reports));
         });
-        // A panic here is a defect of ours. The slot survives it; the batch's reply is dropped, so
-        // its tasks count as lost and are tried again.
-        if std::panic::catch_unwind(run).is_ok() {
-            let _nobody_waits = reply.send(reports);
+        // A panic here is a defect of ours. The slot survives it; the tasks without a report count
+        // as lost and are tried again.
+        let ran = std::panic::catch_unwind(run);
+        pending.send();
+        if ran.is_ok() {
+            let _nobody_waits = done.send(());
         }
     }
 }
@@ -150,7 +194,9 @@ fn work(queue: &Queue, handler: &dyn TaskHandler) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use samara_core::{ComponentId, Grants, JobId, Limits, Outcome, Output, Stats, Task};
+    use samara_core::{
+        Arguments, ComponentId, Grants, JobId, Limits, Outcome, Output, Stats, Task,
+    };
 
     use super::*;
 
@@ -159,23 +205,24 @@ mod tests {
     struct Echo;
 
     impl TaskHandler for Echo {
-        fn run(&self, batch: &Batch, _: &Cancel, report: &mut dyn FnMut(Report)) {
+        fn run(&self, batch: &Batch, _: &Cancel, report: &mut dyn FnMut(Reports)) {
             for task in &batch.tasks {
                 assert_ne!(task.index, 13, "planted");
-                report(Report {
+                report(Reports::Each(vec![Report {
                     index: task.index,
                     attempt: task.attempt,
                     outcome: Outcome::Success(Output::Inline(Bytes::from(vec![0]))),
                     log: Vec::new(),
                     log_dropped: 0,
                     stats: Stats::default(),
-                });
+                }]));
             }
         }
     }
 
     fn batch(indices: std::ops::Range<u64>) -> Arc<Batch> {
-        let task = |index| Task { index, attempt: 0, arguments: Bytes::new(), partition: None };
+        let task =
+            |index| Task { index, attempt: 0, arguments: Arguments::default(), partition: None };
         Arc::new(Batch {
             job: JobId::new(0, 0),
             component: ComponentId::of(b""),
@@ -184,12 +231,16 @@ mod tests {
             limits: Limits::default(),
             grants: Grants::default(),
             task_count: indices.end,
+            reuse: false,
+            depth: 0,
             tasks: indices.map(task).collect(),
         })
     }
 
     fn local(slots: usize) -> Arc<dyn Runtime> {
-        let context = Context { handler: Some(Arc::new(Echo)), slots: Some(slots) };
+        let mut context = Context::default();
+        context.handler = Some(Arc::new(Echo));
+        context.slots = Some(slots);
         crate::open("local:", &context).unwrap()
     }
 
@@ -197,22 +248,36 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
+    /// Keeps the indices of the tasks it is told of.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<u64>>);
+
+    impl Observer for Told {
+        fn ended(&self, reports: Reports) {
+            let Reports::Each(reports) = reports else { panic!("{reports:?}") };
+            self.0.lock().unwrap().extend(reports.iter().map(|report| report.index));
+        }
+    }
+
+    fn invoke(runtime: &dyn Runtime, batch: Arc<Batch>) -> (Vec<u64>, Result<(), Error>) {
+        let told = Arc::new(Told::default());
+        let ended = block_on(runtime.invoke(batch, Cancel::default(), Arc::clone(&told) as _));
+        let indices = std::mem::take(&mut *told.0.lock().unwrap());
+        (indices, ended)
+    }
+
     #[test]
     fn every_task_of_a_batch_is_reported() {
         let runtime = local(2);
-        let reports = block_on(runtime.invoke(batch(0..10), Cancel::default())).unwrap();
-        assert_eq!(
-            reports.iter().map(|r| r.index).collect::<Vec<_>>(),
-            (0..10).collect::<Vec<_>>()
-        );
+        assert_eq!(invoke(&*runtime, batch(0..10)), ((0..10).collect(), Ok(())));
         assert_eq!(runtime.to_string(), "local:2");
     }
 
     #[test]
     fn a_panic_of_the_handler_loses_its_batch_and_no_slot() {
         let runtime = local(1);
-        let lost = block_on(runtime.invoke(batch(13..14), Cancel::default())).unwrap_err();
-        assert_eq!(lost.kind, ErrorKind::Lost);
-        assert!(block_on(runtime.invoke(batch(0..1), Cancel::default())).is_ok());
+        let (before, lost) = invoke(&*runtime, batch(11..15));
+        assert_eq!((before, lost.unwrap_err().kind), (vec![11, 12], ErrorKind::Lost));
+        assert_eq!(invoke(&*runtime, batch(0..1)), (vec![0], Ok(())));
     }
 }
