@@ -36,6 +36,13 @@ pub struct WithArguments<T> {
     pub(crate) arguments: T,
 }
 
+/// An object that a job reads, and into how many partitions it is cut.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) object: Discovered,
+    pub(crate) partitions: u64,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Cut {
     Whole,
@@ -103,21 +110,20 @@ impl Objects {
         WithArguments { objects: self, arguments }
     }
 
-    /// Finds the objects and cuts them. Reads sizes, never contents.
-    pub(crate) async fn partitions(&self, locator: &Locator) -> Result<Vec<Partition>, Error> {
+    /// Finds the objects. Reads sizes, never contents.
+    pub(crate) async fn find(&self, locator: &Locator) -> Result<Vec<Found>, Error> {
         if matches!(self.cut, Cut::Bytes(0) | Cut::Count(0)) {
             return Err(Error::Invalid(
                 "a partition of zero bytes, or zero partitions: give a size of at least 1"
                     .to_owned(),
             ));
         }
-        let mut partitions = Vec::new();
+        let mut found = Vec::new();
         for source in &self.sources {
-            for object in self.discover(source, locator).await? {
-                self.cut(&object, &mut partitions)?;
-            }
+            let discovered = self.discover(source, locator).await?;
+            found.extend(discovered.into_iter().map(|object| self.count(object)));
         }
-        Ok(partitions)
+        Ok(found)
     }
 
     async fn discover(&self, source: &str, locator: &Locator) -> Result<Vec<Discovered>, Error> {
@@ -127,35 +133,34 @@ impl Objects {
         }
     }
 
-    fn cut(&self, object: &Discovered, partitions: &mut Vec<Partition>) -> Result<(), Error> {
+    fn count(&self, object: Discovered) -> Found {
         let size = object.metadata.size;
-        let count = match self.cut {
+        let partitions = match self.cut {
             Cut::Whole => 1,
             Cut::Bytes(bytes) => size.div_ceil(bytes).max(1),
             Cut::Count(count) => count.min(size).max(1),
         };
-        if partitions.len() as u64 + count > PARTITIONS_MAX {
-            return Err(Error::Invalid(format!(
-                "{}: cutting its {size} bytes makes more than {PARTITIONS_MAX} partitions; \
-                 choose larger ones",
-                object.url
-            )));
-        }
+        Found { object, partitions }
+    }
+
+    /// One of an object's partitions.
+    pub(crate) fn partition(&self, found: &Found, index: u64) -> Partition {
+        let Discovered { url, metadata } = &found.object;
+        let size = metadata.size;
         let start = |index: u64| match self.cut {
             Cut::Bytes(bytes) => index.saturating_mul(bytes).min(size),
             // In 128 bits: an object's size times a count may not fit 64.
-            _ => u64::try_from(u128::from(size) * u128::from(index) / u128::from(count))
+            _ => u64::try_from(u128::from(size) * u128::from(index) / u128::from(found.partitions))
                 .unwrap_or(size),
         };
-        partitions.extend((0..count).map(|index| Partition {
-            object: object.url.clone(),
+        Partition {
+            object: url.clone(),
             offset: start(index),
             length: start(index + 1) - start(index),
             object_size: size,
-            etag: object.metadata.etag.clone(),
+            etag: metadata.etag.clone(),
             records: self.records,
-        }));
-        Ok(())
+        }
     }
 }
 
@@ -199,11 +204,10 @@ mod tests {
     use super::*;
 
     fn cut(objects: &Objects, size: u64) -> Vec<(u64, u64)> {
-        let mut partitions = Vec::new();
         let metadata = Metadata { size, etag: String::new(), modified_ms: None };
-        let object = Discovered { url: "mem://x/y".to_owned(), metadata };
-        objects.cut(&object, &mut partitions).unwrap();
-        partitions.iter().map(|p| (p.offset, p.length)).collect()
+        let found = objects.count(Discovered { url: "mem://x/y".to_owned(), metadata });
+        let partitions = (0..found.partitions).map(|index| objects.partition(&found, index));
+        partitions.map(|p| (p.offset, p.length)).collect()
     }
 
     #[test]
@@ -229,13 +233,5 @@ mod tests {
     fn an_empty_object_is_one_empty_partition() {
         assert_eq!(cut(&Objects::at("x").chunk_bytes(10), 0), [(0, 0)]);
         assert_eq!(cut(&Objects::at("x").chunk_count(10), 0), [(0, 0)]);
-    }
-
-    #[test]
-    fn too_many_partitions_are_refused() {
-        let metadata = Metadata { size: 1 << 40, etag: String::new(), modified_ms: None };
-        let object = Discovered { url: "mem://x/y".to_owned(), metadata };
-        let error = Objects::at("x").chunk_bytes(1).cut(&object, &mut Vec::new()).unwrap_err();
-        assert!(error.to_string().contains("choose larger ones"), "{error}");
     }
 }
