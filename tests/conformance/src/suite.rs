@@ -82,6 +82,15 @@ impl Settings {
     }
 }
 
+// === impl Ended ===
+
+impl Ended {
+    /// A verdict that took so long.
+    pub fn new(verdict: Verdict, elapsed: Duration) -> Self {
+        Self { verdict, elapsed }
+    }
+}
+
 // === impl Suite ===
 
 impl Suite {
@@ -131,7 +140,7 @@ impl Suite {
             Some(lack) => Verdict::Skipped(lack),
             None => self.run_and_clear(*case),
         };
-        Ended { verdict, elapsed: self.0.clock.monotonic().saturating_sub(started) }
+        Ended::new(verdict, self.0.clock.monotonic().saturating_sub(started))
     }
 
     /// Removes all that the suite wrote: the components and the jobs, and what cases that did not
