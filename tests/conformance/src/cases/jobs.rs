@@ -23,6 +23,10 @@ table! {
     a_task_knows_which_it_is,
     a_summary_counts_tasks_and_bytes,
     tiny_tasks_are_many,
+    jobs_of_one_executor_are_collected_in_any_order,
+    one_slot_runs_every_task,
+    waiting_twice_is_waiting_once,
+    a_summary_tells_successes_from_failures,
 }
 
 fn is_cancelled(error: &TaskError) -> bool {
@@ -151,4 +155,43 @@ fn tiny_tasks_are_many(context: &Context) {
     let job = wait(context.executor().map(context.programs(), values::add, inputs)).unwrap();
     let sum: u64 = wait(job.values()).unwrap().iter().sum();
     assert_eq!(sum, 19_999 * 20_000);
+}
+
+fn jobs_of_one_executor_are_collected_in_any_order(context: &Context) {
+    let map = |add: u64| {
+        let inputs = (0..4).map(move |n| (n, add));
+        wait(context.executor().map(context.programs(), values::add, inputs)).unwrap()
+    };
+    let (first, second, third) = (map(0), map(10), map(20));
+    assert_eq!(wait(second.values()).unwrap(), [10, 11, 12, 13]);
+    assert_eq!(wait(first.values()).unwrap(), [0, 1, 2, 3]);
+    let after = map(30);
+    assert_eq!(wait(after.values()).unwrap(), [30, 31, 32, 33]);
+    assert_eq!(wait(third.values()).unwrap(), [20, 21, 22, 23]);
+}
+
+fn one_slot_runs_every_task(context: &Context) {
+    let executor = context.builder().slots(1).build().unwrap();
+    let inputs = [2, 4, 6, 8].map(|n| (n, 7));
+    let sums = wait(executor.map(context.programs(), values::add, inputs)).unwrap();
+    assert_eq!(wait(sums.values()).unwrap(), [9, 11, 13, 15]);
+}
+
+fn waiting_twice_is_waiting_once(context: &Context) {
+    let inputs = (0..10).map(|n| (n, 1));
+    let job = wait(context.executor().map(context.programs(), values::add, inputs)).unwrap();
+    wait(job.wait());
+    wait(job.wait());
+    assert_eq!(wait(job.values()).unwrap(), (1..11).collect::<Vec<u64>>());
+}
+
+fn a_summary_tells_successes_from_failures(context: &Context) {
+    let job = wait(context.executor().map(context.programs(), ends::fails_if_odd, 0..7_u64));
+    let job = job.unwrap();
+    wait(job.wait());
+    let summary = job.summary();
+    assert_eq!((summary.tasks, summary.succeeded, summary.failed), (7, 4, 3));
+    let results = wait(job.results());
+    let failed: Vec<usize> = (0..7).filter(|index| results[*index].is_err()).collect();
+    assert_eq!(failed, [1, 3, 5]);
 }

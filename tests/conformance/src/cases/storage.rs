@@ -23,6 +23,10 @@ table! {
     an_object_larger_than_a_call_is_refused_with_the_way_out,
     a_version_is_read_or_refused,
     a_new_object_is_written_once,
+    a_range_is_what_it_says,
+    a_prefix_is_of_names_not_of_directories,
+    what_is_not_there_is_not_found_whatever_is_asked,
+    a_listing_says_every_size,
 }
 
 fn granted(context: &Context) -> Executor {
@@ -208,4 +212,64 @@ fn a_new_object_is_written_once(context: &Context) {
     assert_eq!(did(write("first")), 5);
     assert_eq!(case(write("second")), "AlreadyExists");
     assert_eq!(context.read("out/a").unwrap(), "first");
+}
+
+fn a_range_is_what_it_says(context: &Context) {
+    let executor = granted(context);
+    context.put("in/a", "Test string");
+    let range = |offset: u64, length: u64| {
+        let arguments = (context.url("in/a"), offset, length);
+        did(on!(context, executor, guest::get_object_range, arguments)).to_vec()
+    };
+    assert_eq!(range(1, 4), b"est ");
+    assert_eq!(range(0, 11), b"Test string");
+    assert_eq!(range(8, 100), b"ing", "it ends where the object does");
+    assert_eq!(range(3, 0), b"");
+}
+
+fn a_prefix_is_of_names_not_of_directories(context: &Context) {
+    let executor = granted(context);
+    let names = ["foo.txt", "foo/a", "foo/b/c", "foo_bar", "foo_baz", "other"];
+    for name in names {
+        context.put(&format!("in/{name}"), "x");
+    }
+    let listed = |prefix: &str| -> Vec<String> {
+        let start = context.url("in/");
+        let prefix = context.url(&format!("in/{prefix}"));
+        let listed = did(on!(context, executor, guest::list_objects, (prefix, 100)));
+        listed.iter().map(|(url, _)| url.strip_prefix(&start).unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed(""), names);
+    assert_eq!(listed("foo"), names[..5]);
+    assert_eq!(listed("foo/"), names[1..3]);
+    assert_eq!(listed("foo_ba"), names[3..5]);
+    assert_eq!(listed("nothing"), [""; 0]);
+}
+
+fn what_is_not_there_is_not_found_whatever_is_asked(context: &Context) {
+    let executor = granted(context);
+    let url = || context.url("out/nothing");
+    assert_eq!(case(on!(context, executor, guest::get_object, url())), "NotFound");
+    assert_eq!(case(on!(context, executor, guest::head_object, url())), "NotFound");
+    assert_eq!(case(on!(context, executor, guest::get_object_range, (url(), 0, 1))), "NotFound");
+    let copy = (url(), context.url("out/copy"));
+    assert_eq!(case(on!(context, executor, guest::copy_object, copy)), "NotFound");
+    did(on!(context, executor, guest::delete_object, url()));
+    assert_eq!(context.names(), [""; 0], "nothing was made of it");
+}
+
+fn a_listing_says_every_size(context: &Context) {
+    let executor = granted(context);
+    let sizes: Vec<(String, u64)> = (0..5)
+        .map(|n| {
+            let name = format!("in/{n}");
+            context.put(&name, vec![0_u8; n * 1000]);
+            (context.url(&name), n as u64 * 1000)
+        })
+        .collect();
+    let listed = on!(context, executor, guest::list_objects, (context.url("in/"), 2));
+    assert_eq!(did(listed), sizes);
+    for (url, size) in &sizes[..2] {
+        assert_eq!(did(on!(context, executor, guest::head_object, url.clone())).0, *size);
+    }
 }

@@ -1,11 +1,11 @@
 //! Values there and back, of every kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use samara::function::Given;
+use samara::function::{Function, Given, Kind};
 use samara::{Cause, Inputs, UserErrorKind};
 use samara_guest::Bytes;
-use samara_programs::values::{self, Shape};
+use samara_programs::values::{self, Incomparable, Person, Shape};
 
 use super::{call, collected, table, wait};
 use crate::Context;
@@ -23,6 +23,13 @@ table! {
     native_and_sandboxed_functions_agree,
     an_unknown_error_cause_names_itself,
     guests_compare_bytes_as_native_code_does,
+    a_list_is_one_argument_and_a_tuple_is_several,
+    ranges_sets_and_generators_are_inputs,
+    a_record_of_records_is_an_input_and_a_value,
+    what_is_the_same_for_every_task_is_bound_beforehand,
+    values_are_never_compared,
+    arguments_and_values_of_many_megabytes_cross,
+    an_output_of_another_type_is_named,
 }
 
 fn values_of_every_kind_come_back_as_they_went(context: &Context) {
@@ -163,4 +170,80 @@ fn guests_compare_bytes_as_native_code_does(context: &Context) {
     let native = values::compares(pairs.clone());
     assert!(native.contains(&-1) && native.contains(&0) && native.contains(&1));
     assert_eq!(call!(context, values::compares, pairs).unwrap(), native);
+}
+
+fn a_list_is_one_argument_and_a_tuple_is_several(context: &Context) {
+    let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+    assert_eq!(call!(context, values::join, words("Hello World")).unwrap(), "Hello World");
+    let lists = [words("a b c"), words("d"), Vec::new()];
+    let joined = collected(wait(context.executor().map(context.programs(), values::join, lists)));
+    assert_eq!(joined, ["a b c", "d", ""]);
+    assert_eq!(call!(context, values::add, (4, 6)).unwrap(), 10);
+}
+
+fn ranges_sets_and_generators_are_inputs(context: &Context) {
+    let lengths = |inputs: Box<dyn Iterator<Item = u64> + Send>| {
+        collected(wait(context.executor().map(context.programs(), values::collatz, inputs)))
+    };
+    let wanted: Vec<u64> = [2, 4, 6, 8].map(*values::collatz).to_vec();
+    assert_eq!(lengths(Box::new([2, 4, 6, 8].into_iter())), wanted);
+    assert_eq!(lengths(Box::new((2..9).step_by(2))), wanted);
+    let set = BTreeSet::from([8, 6, 4, 2, 2]);
+    assert_eq!(lengths(Box::new(set.into_iter())), wanted);
+    let mut n = 0;
+    let generator = std::iter::from_fn(move || {
+        n += 2;
+        (n <= 8).then_some(n)
+    });
+    assert_eq!(lengths(Box::new(generator)), wanted, "a generator is an input for each value");
+}
+
+fn a_record_of_records_is_an_input_and_a_value(context: &Context) {
+    let person = |name: &str, age, children| Person {
+        name: name.to_owned(),
+        age,
+        children,
+        notes: BTreeMap::from([("Größe".to_owned(), Some(1.75)), ("空".to_owned(), None)]),
+    };
+    let grandchild = person("Ω", Some(1), Vec::new());
+    let family = person("Zoë", Some(60), vec![person("名前", None, vec![grandchild])]);
+    let inputs = vec![family.clone(), person("", Some(0), Vec::new())];
+    let older =
+        collected(wait(context.executor().map(context.programs(), values::ages, inputs.clone())));
+    assert_eq!(older, inputs.into_iter().map(*values::ages).collect::<Vec<_>>());
+    assert_eq!(older[0].children[0].children[0].age, Some(2));
+}
+
+fn what_is_the_same_for_every_task_is_bound_beforehand(context: &Context) {
+    let bound = 7;
+    let inputs = (0..4).map(|n| (bound, n));
+    let sums = collected(wait(context.executor().map(context.programs(), values::add, inputs)));
+    assert_eq!(sums, [7, 8, 9, 10]);
+}
+
+fn values_are_never_compared(context: &Context) {
+    let inputs = (0..3).map(|value| Incomparable { value });
+    let job = wait(context.executor().map(context.programs(), values::echo_incomparable, inputs));
+    let back: Vec<u64> = collected(job).iter().map(|it| it.value).collect();
+    assert_eq!(back, [0, 1, 2]);
+    let echo = |value: f64| call!(context, values::echo_float, value).unwrap();
+    assert!(echo(f64::NAN).is_nan());
+    assert!(echo(-0.0).is_sign_negative());
+    assert_eq!([f64::INFINITY, f64::NEG_INFINITY].map(echo), [f64::INFINITY, f64::NEG_INFINITY]);
+}
+
+fn arguments_and_values_of_many_megabytes_cross(context: &Context) {
+    let bytes: Vec<u8> = (0..=250).cycle().take(16 << 20).collect();
+    let back = call!(context, values::echo_bytes, Bytes::from(bytes.clone())).unwrap();
+    assert!(back.as_ref() == bytes, "16 MiB came back as something else");
+}
+
+fn an_output_of_another_type_is_named(context: &Context) {
+    // As if the component were of another version than the program's crate.
+    let of_texts = Function::<(), (Given<String>,), u64>::new("echo_string", Kind::Map, ());
+    let error = call!(context, of_texts, "no number".to_owned()).unwrap_err();
+    match super::task_error::<u64>(Err(error)).into_cause() {
+        Cause::Output(message) => assert!(!message.is_empty()),
+        other => panic!("{other:?}"),
+    }
 }
