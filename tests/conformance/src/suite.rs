@@ -102,12 +102,10 @@ impl Suite {
     pub fn open(settings: Settings) -> Result<Self, Error> {
         listen_to_panics();
         let io = start_io()?;
-        let locator = match std::env::current_dir() {
-            Ok(directory) => Locator::new(directory),
-            Err(_) => Locator::default(),
-        };
-        let location =
-            locator.open(&settings.store)?.join(&format!("samara-test-{}", Ulid::generate()));
+        // The driver resolves paths; what it makes of them, any locator opens.
+        let store = settings.builder.clone().store(&settings.store).build()?.store();
+        let name = format!("samara-test-{}", Ulid::generate());
+        let location = Locator::default().open(&store)?.join(&name);
         let place = Place::new(location, Arc::new(io));
         let builder = settings.builder.store(place.join("store").url());
         let executor = builder.clone().build()?;

@@ -67,3 +67,31 @@ fn json_has_an_object_per_case_and_one_for_all() {
         "{out}"
     );
 }
+
+/// A process whose files may have 4 KiB cannot store a component: a store that is nearly full.
+#[cfg(unix)]
+#[test]
+fn failed_cases_say_why_and_what_next_and_leave_nothing() {
+    let place = Place::new();
+    fs::create_dir(place.path("store")).unwrap();
+    let samara = env!("CARGO_BIN_EXE_samara");
+    let run = |options: &str| {
+        let script = format!(
+            "trap '' XFSZ; ulimit -f 8; exec {samara} test --store store --jobs 1 {options} \
+             eight_arguments native_and_sandboxed no_inputs"
+        );
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).current_dir(place.path(""));
+        let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        crate::Ended::from(command.env("XDG_CACHE_HOME", cache).output().unwrap())
+    };
+    let all = run("");
+    assert_eq!(all.code, Some(1), "{all:?}");
+    assert!(all.stdout.contains("failed  values::eight_arguments_arrive_in_order ("), "{all:?}");
+    assert!(all.stdout.contains("too large"), "it says why: {all:?}");
+    assert!(all.stdout.contains("0 passed, 3 failed, 0 skipped: "), "{all:?}");
+    assert!(all.stderr.contains("run a failed case alone with `samara test "), "{all:?}");
+    let first = run("--exit-first");
+    assert!(first.stdout.contains("0 passed, 1 failed, 0 skipped, 2 not run: "), "{first:?}");
+    assert_eq!(fs::read_dir(place.path("store")).unwrap().count(), 0, "they clean up");
+}
