@@ -93,6 +93,7 @@ struct Work {
     suite: Suite,
     left: Mutex<VecDeque<Case>>,
     stop: Arc<AtomicBool>,
+    exit_first: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -106,7 +107,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_interrupted(&interrupted, &stop)?;
-    let work = Work { suite, left: Mutex::new(cases.into()), stop };
+    let exit_first = arguments.exit_first;
+    let work = Work { suite, left: Mutex::new(cases.into()), stop, exit_first };
     let counts = work.run_all(arguments);
     // Whatever came of the output, nothing is left in the store.
     let cleaned = work.suite.clean();
@@ -193,6 +195,9 @@ impl Work {
         while !self.stop.load(Ordering::Relaxed) {
             let Some(case) = next() else { return };
             let end = self.suite.run(&case);
+            if self.exit_first && matches!(end.verdict, Verdict::Failed(_)) {
+                self.stop.store(true, Ordering::Relaxed);
+            }
             if ended.send((case, end)).is_err() {
                 return;
             }
