@@ -25,7 +25,9 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("examples/*/function", &["guest-sdk"]),
     ("tests/programs", &["guest-sdk", "host/build"]),
     // What stands at the top.
-    ("host/cli", &["host/driver", "host/build", "host/core", "wit"]),
+    // The suite is in the command, for users to try their own runtime and store; by way of it, so
+    // are the natively compiled guests under test, for their handles' sake.
+    ("host/cli", &["host/driver", "host/build", "host/core", "wit", "tests/conformance"]),
     ("examples/*", &["host/driver", "host/build", "examples/*/function"]),
     ("tests/xtask", &["host/build"]),
     ("tests/tidy", &[]),
