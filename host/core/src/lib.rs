@@ -11,6 +11,7 @@ pub mod id;
 pub mod layout;
 pub mod limits;
 pub mod outcome;
+pub mod records;
 pub mod runtime;
 pub mod task;
 
@@ -23,5 +24,6 @@ pub use crate::limits::Limits;
 pub use crate::outcome::{
     Exceeded, Level, LogLine, Outcome, Output, Report, Stats, Trap, UserError, UserErrorKind,
 };
+pub use crate::records::{CsvOptions, Records, Terminator};
 pub use crate::runtime::{Cancel, Capacity, Runtime, TaskHandler};
-pub use crate::task::{Batch, Partition, Records, Task};
+pub use crate::task::{Batch, Partition, Task};
