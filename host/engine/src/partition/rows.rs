@@ -147,6 +147,7 @@ pub(super) fn header_end(options: CsvOptions, bytes: &[u8], are_all: bool) -> Op
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
 

@@ -192,5 +192,5 @@ impl Reader {
 
 /// What to read next of a header of which `read` bytes were.
 fn next_header_range(read: u64, size: u64) -> Range<u64> {
-    read..(read * 2).max(HEADER_BYTES).min(HEADER_BYTES_MAX).min(size).max(read)
+    read..(read * 2).clamp(HEADER_BYTES, HEADER_BYTES_MAX).min(size).max(read)
 }

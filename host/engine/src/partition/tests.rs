@@ -1,4 +1,5 @@
 //! Readers over real objects: whatever the cut, each record comes once.
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
