@@ -1,12 +1,12 @@
 //! Rows of CSV, by the `csv` crate.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::marker::PhantomData;
 
 use csv::{ReaderBuilder, StringRecord};
 use serde::de::DeserializeOwned;
 
-use super::{Description, Error, Partition};
+use super::{Description, Error, Partition, to_u64};
 
 /// The reader that [`Partition::csv`] returns: an iterator of rows.
 #[derive(Debug)]
@@ -51,9 +51,7 @@ impl Partition {
     /// ```
     pub fn csv_with(mut self, options: &ReaderBuilder) -> Csv {
         let has_headers = options.from_reader(io::empty()).has_headers();
-        if !has_headers && self.offset() > 0 {
-            self.keep_mark();
-        }
+        self.see_mark(!has_headers && self.offset() > 0);
         Csv { reader: options.from_reader(self), ended: false }
     }
 
@@ -78,15 +76,22 @@ impl Partition {
         self.csv().rows()
     }
 
-    /// Doubles what looks like a byte-order mark. It is one at the start of an object alone, but
-    /// the `csv` crate takes one off in any case.
-    fn keep_mark(&mut self) {
+    /// Sees to a byte-order mark: the `csv` crate takes one off, if more than it comes at once. With
+    /// `keep` it is data, as anywhere but at the start of an object, and doubled for that reason.
+    fn see_mark(&mut self, keep: bool) {
         const MARK: [u8; 3] = *b"\xef\xbb\xbf";
-        // An error comes again when it is read.
-        if self.fill_buf().is_ok_and(|bytes| bytes.starts_with(&MARK)) {
-            let at = self.consumed;
-            self.piece.splice(at..at, MARK);
+        let mut rest = self.piece.split_off(self.consumed);
+        self.before += to_u64(self.consumed);
+        (self.piece, self.consumed) = (Vec::new(), 0);
+        while rest.len() <= MARK.len() {
+            // An error comes again when it is read.
+            let Ok(true) = self.pull() else { break };
+            rest.append(&mut self.piece);
         }
+        if keep && rest.starts_with(&MARK) {
+            rest.splice(..0, MARK);
+        }
+        (self.piece, self.consumed) = (rest, 0);
     }
 }
 
@@ -202,6 +207,8 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+
     use csv::ReaderBuilder;
 
     use crate::Partition;
@@ -220,6 +227,15 @@ mod tests {
         for partition in cuts(b"n,name\n1,x\n2,y\n") {
             let rows: Vec<(u8, char)> = partition.csv_rows().map(Result::unwrap).collect();
             assert_eq!(rows, [(1, 'x'), (2, 'y')]);
+        }
+    }
+
+    #[test]
+    fn rows_may_follow_what_was_read_otherwise() {
+        for mut partition in cuts(b"# by hand\na\n1\n") {
+            let mut comment = String::new();
+            partition.read_line(&mut comment).unwrap();
+            assert_eq!(partition.csv_rows::<(u8,)>().map(Result::unwrap).next(), Some((1,)));
         }
     }
 

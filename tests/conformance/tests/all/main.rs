@@ -16,6 +16,7 @@ mod jobs;
 mod logs;
 mod objects;
 mod partitions;
+mod records;
 mod reduce;
 mod sandbox;
 mod storage;
