@@ -11,6 +11,7 @@ pub mod id;
 pub mod layout;
 pub mod limits;
 pub mod outcome;
+pub mod records;
 pub mod runtime;
 pub mod task;
 
@@ -24,5 +25,6 @@ pub use crate::outcome::{
     Exceeded, Level, LogLine, Outcome, Output, Report, Reports, Shared, Stats, Trap, UserError,
     UserErrorKind,
 };
+pub use crate::records::{CsvOptions, Records, Terminator};
 pub use crate::runtime::{Cancel, Capacity, Observer, Runtime, TaskHandler};
-pub use crate::task::{Argument, Arguments, Batch, Partition, Records, Task};
+pub use crate::task::{Argument, Arguments, Batch, Partition, Task};

@@ -69,8 +69,8 @@ mod summary;
 
 pub use futures::executor::block_on;
 pub use samara_core::{
-    Access, ComponentId, Exceeded, FunctionInfo, JobId, Level, Limits, LogLine, Partition, Records,
-    Trap, UserError, UserErrorKind,
+    Access, ComponentId, CsvOptions, Exceeded, FunctionInfo, JobId, Level, Limits, LogLine,
+    Partition, Records, Terminator, Trap, UserError, UserErrorKind,
 };
 
 pub use crate::builder::Builder;

@@ -8,6 +8,7 @@
 pub mod ends;
 pub mod input;
 pub mod isolation;
+pub mod records;
 pub mod reduce;
 pub mod sandbox;
 pub mod store;

@@ -140,7 +140,7 @@ fn read_lines(lines: impl BufRead, values: &mut Vec<Input>) -> Result<()> {
 
 fn into_objects(arguments: &ObjectArguments) -> Option<Objects> {
     let (first, more) = arguments.over.split_first()?;
-    let mut objects = Objects::at(first).records(arguments.records.into());
+    let mut objects = Objects::at(first).records(arguments.records);
     for source in more {
         objects = objects.and(source);
     }

@@ -15,4 +15,5 @@ mod cache;
 mod common;
 mod logs;
 mod objects;
+mod records;
 mod suite;
