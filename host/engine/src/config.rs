@@ -9,8 +9,9 @@ use samara_core::{Clock, SystemClock};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Tasks that may run at the same moment; more wait for each other. Default 64. With the pooling allocator each costs
-    /// about 6 GiB of address space (not memory).
+    /// Tasks that may run at the same moment; more wait for each other, but for a few of nested
+    /// jobs. Default 64. With the pooling allocator each costs about 6 GiB of address space (not
+    /// memory).
     pub instances_max: u32,
     /// Directory for compiled code, private to this user; none compiles anew in every process.
     /// Default none.

@@ -142,9 +142,9 @@ impl std::fmt::Debug for Engine {
 fn make_engine(config: &Config) -> Result<(wasmtime::Engine, bool), Error> {
     if config.pooling {
         let mut wasm = base_config();
-        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(Permits::in_all(
             config.instances_max.max(1),
-        )));
+        ))));
         match wasmtime::Engine::new(&wasm) {
             Ok(engine) => return Ok((engine, true)),
             Err(error) => tracing::warn!("no instance pool, tasks start slower: {error:#}"),

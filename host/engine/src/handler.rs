@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, Limits,
-    Outcome, Output, Report, Reports, Stats, Task, TaskHandler, layout,
+    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, JobStarter,
+    Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waits, layout,
 };
 use samara_store::{Location, Locator, PutOptions, StoreExt};
 use samara_wit::value::ArgumentWriter;
@@ -16,7 +16,7 @@ use samara_wit::value::ArgumentWriter;
 use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::store_error;
-use crate::run::Job;
+use crate::job::Job;
 
 /// Outputs up to this size ride in the reply; larger ones go to the job's store. Well below what
 /// any backend's reply may hold (AWS Lambda: 6 MB for a whole batch).
@@ -35,6 +35,7 @@ pub struct Handler {
     engine: Engine,
     locator: Arc<Locator>,
     components: Mutex<Components>,
+    jobs: OnceLock<Weak<dyn JobStarter>>,
 }
 
 /// Components by name. Each has a lock of its own, so that one is prepared once however many
@@ -52,7 +53,14 @@ type Slot = Mutex<Option<Arc<Prepared>>>;
 impl Handler {
     /// A handler that opens stores and objects through `locator`.
     pub fn new(engine: Engine, locator: Arc<Locator>) -> Self {
-        Self { engine, locator, components: Mutex::default() }
+        Self { engine, locator, components: Mutex::default(), jobs: OnceLock::new() }
+    }
+
+    /// Lets tasks start jobs through `jobs`. Held weakly, because who starts jobs mostly owns this
+    /// handler; where it is gone, or never was, tasks are told that they cannot start any. The
+    /// first call counts.
+    pub fn set_jobs(&self, jobs: Weak<dyn JobStarter>) {
+        let _first_counts = self.jobs.set(jobs);
     }
 
     /// Lists the functions of a component that is in `store`.
@@ -130,8 +138,8 @@ impl Handler {
         Ok(root.join(key))
     }
 
-    fn run_task(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
-        let task = match self.gather(job.batch, task) {
+    fn run_task(&self, prepared: &Prepared, job: &Arc<Job>, task: &Task) -> Report {
+        let task = match self.gather(job.batch(), task) {
             Ok(task) => task,
             Err(error) => return not_run(task, error),
         };
@@ -139,7 +147,7 @@ impl Handler {
         if let Outcome::Success(Output::Inline(bytes)) = &report.outcome
             && bytes.len() > INLINE_BYTES_MAX
         {
-            report.outcome = match self.store_output(job.batch, &task, bytes.clone()) {
+            report.outcome = match self.store_output(job.batch(), &task, bytes.clone()) {
                 Ok(output) => Outcome::Success(output),
                 Err(error) => Outcome::Platform(error),
             };
@@ -184,12 +192,20 @@ impl Handler {
 }
 
 impl TaskHandler for Handler {
-    fn run(&self, batch: &Batch, cancel: &Cancel, report: &mut dyn FnMut(Reports)) {
-        let job = Job { batch, locator: &self.locator, cancel };
+    fn run(
+        &self,
+        batch: &Arc<Batch>,
+        cancel: &Cancel,
+        waits: &Arc<dyn Waits>,
+        report: &mut dyn FnMut(Reports),
+    ) {
+        let jobs = self.jobs.get().cloned();
+        let job = Job::new(batch, &self.locator, cancel).with_nested(jobs, waits);
+        let job = Arc::new(job);
         match self.component(batch.component, &batch.store) {
             Ok(prepared) => {
                 for task in &batch.tasks {
-                    report(Reports::Each(vec![self.run_task(&prepared, job, task)]));
+                    report(Reports::Each(vec![self.run_task(&prepared, &job, task)]));
                 }
             }
             Err(error) => {

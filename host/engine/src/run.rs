@@ -7,7 +7,6 @@ use samara_core::{
     Arguments, Batch, Cancel, Error, ErrorKind, Exceeded, FunctionInfo, Limits, Outcome, Output,
     Report, Stats, Task, UserError, UserErrorKind,
 };
-use samara_store::Locator;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -16,6 +15,7 @@ use crate::capabilities::{partition, storage, task, wasi};
 use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::{self, Stop};
+use crate::job::Job;
 use crate::log::Log;
 use crate::partition::Reader;
 use crate::patience::Patience;
@@ -24,26 +24,15 @@ use crate::state::{Memory, RESOURCES_MAX, State};
 /// Epochs between two looks at the deadline and the cancellation.
 const EPOCHS_PER_CHECK: u64 = 1;
 
-/// What the tasks of a batch share.
-#[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
-    /// Job, function, limits and grants; its tasks are not looked at.
-    pub batch: &'a Batch,
-    /// Opens the objects that tasks name.
-    pub locator: &'a Arc<Locator>,
-    /// Ends running tasks.
-    pub cancel: &'a Cancel,
-}
-
 // === impl Engine ===
 
 impl Engine {
     /// Runs one task in a fresh instance. Blocks; whatever the guest does is a report.
     ///
     /// Must not be called on a thread that drives an async runtime.
-    pub fn run(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
+    pub fn run(&self, prepared: &Prepared, job: &Arc<Job>, task: &Task) -> Report {
         // Before the task's time begins: waiting for others is not its own.
-        let _permit = self.inner().permits.take();
+        let _permit = self.inner().permits.take(job.batch().depth);
         let clock = Arc::clone(&self.inner().clock);
         let started = clock.monotonic();
         let report = |outcome| Report {
@@ -59,7 +48,7 @@ impl Engine {
             Err(error) => return report(Outcome::Platform(error)),
         };
         let mut store = self.store(state);
-        let outcome = self.call(prepared, &mut store, &job.batch.function, task);
+        let outcome = self.call(prepared, &mut store, &job.batch().function, task);
         let state = store.into_data();
         let (log, log_dropped) = state.log.take();
         let stats = Stats {
@@ -91,10 +80,9 @@ impl Engine {
             tasks: Vec::new(),
         };
         let task = Task { index: 0, attempt: 0, arguments: Default::default(), partition: None };
-        let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
-        let job = Job { batch: &batch, locator: &locator, cancel: &cancel };
-        let _permit = self.inner().permits.take();
-        let state = self.state(job, &task).map_err(Outcome::Platform)?;
+        let job = Arc::new(Job::new(&Arc::new(batch), &Arc::default(), &Cancel::default()));
+        let _permit = self.inner().permits.take(0);
+        let state = self.state(&job, &task).map_err(Outcome::Platform)?;
         let mut store = self.store(state);
         let _running = self.inner().ticker.running();
         let _entered = self.inner().io.enter();
@@ -107,17 +95,17 @@ impl Engine {
         }
     }
 
-    fn state(&self, job: Job<'_>, task: &Task) -> Result<State, samara_core::Error> {
-        let limits = job.batch.limits;
+    fn state(&self, job: &Arc<Job>, task: &Task) -> Result<State, samara_core::Error> {
+        let limits = job.batch().limits;
         let patience = Patience::new(
             self.inner().io.clone(),
             Arc::clone(&self.inner().clock),
             limits.time,
-            job.cancel.clone(),
+            job.cancel().clone(),
         );
         let log = Log::new(limits.log_bytes);
         let open = |partition: &samara_core::Partition| {
-            let location = job.locator.open(&partition.object);
+            let location = job.locator().open(&partition.object);
             location.map(|location| Reader::new(partition.clone(), location))
         };
         let reader = task.partition.as_deref().map(open).transpose();
@@ -130,21 +118,13 @@ impl Engine {
             panic: None,
             partition: partition::Granted {
                 index: task.index,
-                count: job.batch.task_count,
+                count: job.batch().task_count,
                 reader: reader.map_err(|error| failure::store_error(&error))?,
                 bytes_read: 0,
             },
-            storage: storage::Granted {
-                grants: job.batch.grants.clone(),
-                locator: Arc::clone(job.locator),
-                failure: None,
-            },
-            task: task::Granted {
-                job: job.batch.job,
-                index: task.index,
-                attempt: task.attempt,
-                progress: (0, 0),
-            },
+            storage: storage::Granted { failure: None },
+            job: Arc::clone(job),
+            task: task::Granted { index: task.index, attempt: task.attempt, progress: (0, 0) },
             table,
             patience,
             log,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use samara_core::{Access, Grants};
+use samara_core::Access;
 use samara_store::{
-    GetOptions, ListOptions, Location, Locator, Metadata as Stored, PutMode, PutOptions, StoreExt,
+    GetOptions, ListOptions, Location, Metadata as Stored, PutMode, PutOptions, StoreExt,
 };
 use wasmtime::component::Resource;
 
@@ -17,11 +17,9 @@ use crate::state::State;
 /// Entries of one listing page: about 100 KB for the guest.
 const PAGE_ENTRIES_MAX: u32 = 1000;
 
-/// What one task may reach.
+/// What storage calls leave behind for the task's outcome.
 #[derive(Debug)]
 pub(crate) struct Granted {
-    pub(crate) grants: Grants,
-    pub(crate) locator: Arc<Locator>,
     /// The last failure of a store that was no answer to the guest's question.
     pub(crate) failure: Option<samara_core::Error>,
 }
@@ -42,22 +40,20 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-// === impl Granted ===
+// === impl State ===
 
-impl Granted {
+impl State {
     /// Opens `url` if the grants allow it.
-    fn open(&self, url: &str, access: Access) -> Result<Location, Error> {
+    fn open_granted(&self, url: &str, access: Access) -> Result<Location, Error> {
         // Checked before anything is opened: a guest can name any number of stores.
-        let canonical = self.locator.canonical(url).map_err(|error| guest_error(&error))?;
-        if !self.grants.allow(&canonical, access) {
+        let canonical = self.job.locator().canonical(url).map_err(|error| guest_error(&error))?;
+        if !self.job.grants().allow(&canonical, access) {
             let verb = if access == Access::Read { "read" } else { "write" };
             return Err(Error::NotGranted(format!("no grant of this job lets it {verb} {url}")));
         }
-        self.locator.open(&canonical).map_err(|error| guest_error(&error))
+        self.job.locator().open(&canonical).map_err(|error| guest_error(&error))
     }
-}
 
-impl State {
     /// Runs one store call within the task's patience.
     fn call<T>(&mut self, future: impl Future<Output = samara_store::Result<T>>) -> Answer<T> {
         match self.patience.wait(future) {
@@ -84,7 +80,7 @@ impl State {
     }
 
     fn write(&mut self, url: &str, bytes: Vec<u8>, mode: PutMode) -> Answer<Metadata> {
-        let location = match self.storage.open(url, Access::ReadWrite) {
+        let location = match self.open_granted(url, Access::ReadWrite) {
             Ok(location) => location,
             Err(error) => return Ok(Err(error)),
         };
@@ -105,7 +101,7 @@ macro_rules! answered {
 
 impl Host for State {
     fn get(&mut self, url: String) -> Answer<Vec<u8>> {
-        let location = answered!(self.storage.open(&url, Access::Read));
+        let location = answered!(self.open_granted(&url, Access::Read));
         let metadata = answered!(self.call(location.store.head(&location.key))?);
         answered!(self.refuse_large(&url, metadata.size));
         let etag = Some(metadata.etag.as_str());
@@ -120,7 +116,7 @@ impl Host for State {
         length: u64,
         if_match: Option<String>,
     ) -> Answer<Vec<u8>> {
-        let location = answered!(self.storage.open(&url, Access::Read));
+        let location = answered!(self.open_granted(&url, Access::Read));
         answered!(self.refuse_large(&url, length));
         let range = offset..offset.saturating_add(length);
         let read = location.store.read_range(&location.key, range, if_match.as_deref());
@@ -136,17 +132,17 @@ impl Host for State {
     }
 
     fn delete(&mut self, url: String) -> Answer<()> {
-        let location = answered!(self.storage.open(&url, Access::ReadWrite));
+        let location = answered!(self.open_granted(&url, Access::ReadWrite));
         self.call(location.store.delete(&location.key))
     }
 
     fn head(&mut self, url: String) -> Answer<Metadata> {
-        let location = answered!(self.storage.open(&url, Access::Read));
+        let location = answered!(self.open_granted(&url, Access::Read));
         Ok(self.call(location.store.head(&location.key))?.map(Metadata::from))
     }
 
     fn list_objects(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Page> {
-        let location = answered!(self.storage.open(&prefix, Access::Read));
+        let location = answered!(self.open_granted(&prefix, Access::Read));
         let limit = if limit == 0 { PAGE_ENTRIES_MAX } else { limit.min(PAGE_ENTRIES_MAX) };
         let options = ListOptions { after, limit: Some(limit as usize), ..ListOptions::default() };
         let page = answered!(self.call(location.store.list(&location.key, options))?);
@@ -158,8 +154,8 @@ impl Host for State {
     }
 
     fn copy(&mut self, source: String, target: String) -> Answer<Metadata> {
-        let from = answered!(self.storage.open(&source, Access::Read));
-        let to = answered!(self.storage.open(&target, Access::ReadWrite));
+        let from = answered!(self.open_granted(&source, Access::Read));
+        let to = answered!(self.open_granted(&target, Access::ReadWrite));
         if Arc::ptr_eq(&from.store, &to.store) {
             let copy = from.store.copy(&from.key, &to.key, PutOptions::default());
             return Ok(self.call(copy)?.map(Metadata::from));
@@ -170,7 +166,7 @@ impl Host for State {
 
 impl HostWriter for State {
     fn open(&mut self, url: String, if_absent: bool) -> Answer<Resource<Writer>> {
-        let location = answered!(self.storage.open(&url, Access::ReadWrite));
+        let location = answered!(self.open_granted(&url, Access::ReadWrite));
         let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
         let open = location.store.writer(&location.key, put_options(mode));
         let inner = answered!(self.call(open)?);

@@ -11,7 +11,6 @@ const PANIC_BYTES_MAX: usize = 16 << 10;
 /// Which task this is, and how far it says it has come.
 #[derive(Debug)]
 pub(crate) struct Granted {
-    pub(crate) job: samara_core::JobId,
     pub(crate) index: u64,
     pub(crate) attempt: u32,
     pub(crate) progress: (u64, u64),
@@ -20,7 +19,11 @@ pub(crate) struct Granted {
 impl Host for State {
     fn current(&mut self) -> wasmtime::Result<Identity> {
         let task = &self.task;
-        Ok(Identity { job: task.job.to_string(), index: task.index, attempt: task.attempt })
+        Ok(Identity {
+            job: self.job.batch().job.to_string(),
+            index: task.index,
+            attempt: task.attempt,
+        })
     }
 
     fn log(&mut self, level: GuestLevel, message: String) -> wasmtime::Result<()> {
