@@ -12,11 +12,13 @@ mod bindings {
     use super::Component;
 }
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use bindings::exports::samara::function::functions;
-use bindings::samara::function::{partition, storage, task, types};
+use bindings::samara::function::{jobs, partition, storage, task, types};
 
 use crate::call::{self, Failure};
 use crate::partition::Description;
@@ -26,16 +28,43 @@ use crate::task::{Identity, Level};
 /// What the component exports.
 struct Component;
 
+thread_local! {
+    /// The number of the task of a batch that is being called; the host knows the first alone.
+    static INDEX: Cell<Option<u64>> = const { Cell::new(None) };
+
+    /// The objects that this instance has begun.
+    static CLAIMED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
 impl functions::Guest for Component {
     fn list_functions() -> Vec<functions::Function> {
         call::listed().into_iter().map(functions::Function::from).collect()
     }
 
     fn call(name: String, arguments: Vec<u8>) -> Result<Vec<u8>, functions::Failure> {
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| std::panic::set_hook(Box::new(report_panic)));
+        hook_panics();
         call::call(&name, &arguments).map_err(functions::Failure::from)
     }
+
+    fn call_batch(
+        name: String,
+        indices: Vec<u64>,
+        arguments: Vec<u8>,
+        ends: Vec<u32>,
+    ) -> Result<functions::Batch, functions::Failure> {
+        hook_panics();
+        let begin = |index| INDEX.set(Some(index));
+        let batch = call::call_batch(&name, &indices, &arguments, &ends, begin);
+        INDEX.set(None);
+        let call::Batch { outputs, ends, failures } = batch?;
+        let failures = failures.into_iter().map(|(at, failure)| (at, failure.into())).collect();
+        Ok(functions::Batch { outputs, ends, failures })
+    }
+}
+
+fn hook_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(report_panic)));
 }
 
 /// Tells the host why the instance is about to abort.
@@ -123,7 +152,20 @@ impl Writer {
 
 pub(crate) fn current() -> Identity {
     let it = task::current();
-    Identity { job: it.job, index: it.index, attempt: it.attempt }
+    Identity { job: it.job, index: INDEX.get().unwrap_or(it.index), attempt: it.attempt }
+}
+
+pub(crate) fn scratch() -> String {
+    task::scratch()
+}
+
+pub(crate) fn kept() -> String {
+    task::kept()
+}
+
+/// Whether this attempt makes an object of that name for the first time.
+pub(crate) fn claim(url: &str) -> bool {
+    CLAIMED.with_borrow_mut(|claimed| claimed.insert(url.to_owned()))
 }
 
 pub(crate) fn log(level: Level, message: &str) {
@@ -143,6 +185,29 @@ pub(crate) fn progress(done: u64, total: u64) {
 
 pub(crate) fn is_cancelled() -> bool {
     task::is_cancelled()
+}
+
+// === Jobs ===
+
+/// A job that this task started.
+pub(crate) struct Job(jobs::Job);
+
+impl Job {
+    pub(crate) fn start(function: &str, arguments: Vec<Vec<u8>>) -> Result<Self, Error> {
+        Ok(Self(jobs::start(function, &arguments)?))
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.0.id()
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(u64, Result<Vec<u8>, String>)> {
+        self.0.next()
+    }
+
+    pub(crate) fn cancel(&mut self) {
+        self.0.cancel();
+    }
 }
 
 // === Between the contract's types and ours ===
