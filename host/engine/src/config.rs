@@ -20,6 +20,10 @@ pub struct Config {
     /// much. Where the machine does not allow its reservation, the engine does without. Default
     /// true.
     pub pooling: bool,
+    /// Whether to count the instructions of each task, for
+    /// [`Stats::fuel`](samara_core::Stats::fuel). Counted, not limited. It slows guests that
+    /// compute, and takes compiled code of its own. Default false.
+    pub fuel: bool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -32,6 +36,7 @@ impl Default for Config {
             instances_max: 64,
             cache_dir: None,
             pooling: true,
+            fuel: false,
             clock: Arc::new(SystemClock::new()),
         }
     }

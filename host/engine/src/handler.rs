@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, JobStarter,
-    Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waits, layout,
+    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, Exceeded, FunctionInfo,
+    JobStarter, Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waits, layout,
 };
 use samara_store::{Location, Locator, PutOptions, StoreExt};
 use samara_wit::value::ArgumentWriter;
@@ -17,6 +17,7 @@ use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::store_error;
 use crate::job::Job;
+use crate::shared::{Ended, shareable};
 
 /// Outputs up to this size ride in the reply; larger ones go to the job's store. Well below what
 /// any backend's reply may hold (AWS Lambda: 6 MB for a whole batch).
@@ -138,21 +139,81 @@ impl Handler {
         Ok(root.join(key))
     }
 
+    /// Runs tasks of a batch that may share instances, each instance as many as it may take.
+    fn run_shared(
+        &self,
+        prepared: &Prepared,
+        job: &Arc<Job>,
+        tasks: &[Task],
+        report: &mut dyn FnMut(Reports),
+    ) {
+        let mut left = tasks;
+        while let Some(first) = left.first() {
+            let (together, rest) = left.split_at(shareable(left).len().max(1));
+            left = rest;
+            if together.len() == 1 {
+                report(Reports::Each(vec![self.run_task(prepared, job, first)]));
+                continue;
+            }
+            match self.engine.run_shared(prepared, job, together) {
+                Ended::Answered(answers) => {
+                    let large = |task: &Task, output| self.large(job.batch(), task, output);
+                    answers.report(together, inline_max(job.batch()), large, report);
+                }
+                // One bad input harms no other: each once more, in an instance of its own.
+                Ended::Spoilt => {
+                    for task in together {
+                        report(Reports::Each(vec![self.run_task(prepared, job, task)]));
+                    }
+                }
+                Ended::All(outcome) => {
+                    let reports = together.iter().map(|task| ended(task, outcome.clone()));
+                    report(Reports::Each(reports.collect()));
+                }
+            }
+        }
+    }
+
     fn run_task(&self, prepared: &Prepared, job: &Arc<Job>, task: &Task) -> Report {
+        let clock = &*self.engine.inner().clock;
+        let before = clock.monotonic();
         let task = match self.gather(job.batch(), task) {
             Ok(task) => task,
-            Err(error) => return not_run(task, error),
+            Err(error) => return ended(task, Outcome::Platform(error)),
+        };
+        let gathered = match &task {
+            Cow::Borrowed(_) => Duration::ZERO,
+            Cow::Owned(_) => clock.monotonic().saturating_sub(before),
         };
         let mut report = self.engine.run(prepared, job, &task);
+        let stats = &mut report.stats;
+        stats.fetch += gathered;
+        stats.wall += gathered;
+        stats.started = stats.started.saturating_sub(gathered);
         if let Outcome::Success(Output::Inline(bytes)) = &report.outcome
             && bytes.len() > INLINE_BYTES_MAX
         {
-            report.outcome = match self.store_output(job.batch(), &task, bytes.clone()) {
-                Ok(output) => Outcome::Success(output),
-                Err(error) => Outcome::Platform(error),
-            };
+            let (outcome, stored) = self.large(job.batch(), &task, bytes.clone());
+            (report.outcome, report.stats.store) = (outcome, stored.store);
         }
         report
+    }
+
+    /// What a task with a large output comes to, and the part of its statistics that is about that.
+    fn large(&self, batch: &Batch, task: &Task, bytes: Bytes) -> (Outcome, Stats) {
+        let (limit, size) = (batch.limits.output_bytes, bytes.len() as u64);
+        if size > limit {
+            let exceeded = Exceeded::Output { limit, size: Some(size) };
+            return (Outcome::LimitExceeded(exceeded), Stats::default());
+        }
+        let clock = &*self.engine.inner().clock;
+        let before = clock.monotonic();
+        let outcome = match self.store_output(batch, task, bytes) {
+            Ok(output) => Outcome::Success(output),
+            Err(error) => Outcome::Platform(error),
+        };
+        let store = clock.monotonic().saturating_sub(before);
+        (outcome, Stats { store, output_bytes: size, ..Stats::default() })
     }
 
     /// A task with its stored arguments in place.
@@ -203,6 +264,9 @@ impl TaskHandler for Handler {
         let job = Job::new(batch, &self.locator, cancel).with_nested(jobs, waits);
         let job = Arc::new(job);
         match self.component(batch.component, &batch.store) {
+            Ok(prepared) if batch.reuse => {
+                self.run_shared(&prepared, &job, &batch.tasks, report);
+            }
             Ok(prepared) => {
                 for task in &batch.tasks {
                     report(Reports::Each(vec![self.run_task(&prepared, &job, task)]));
@@ -210,7 +274,7 @@ impl TaskHandler for Handler {
             }
             Err(error) => {
                 for task in &batch.tasks {
-                    report(Reports::Each(vec![not_run(task, error.clone())]));
+                    report(Reports::Each(vec![ended(task, Outcome::Platform(error.clone()))]));
                 }
             }
         }
@@ -243,12 +307,18 @@ fn listing_limits() -> Limits {
     limits
 }
 
-/// The report of a task whose component could not be had.
-fn not_run(task: &Task, error: Error) -> Report {
+/// Bytes of an output that needs no second look when it comes out of a shared instance.
+fn inline_max(batch: &Batch) -> usize {
+    let limit = usize::try_from(batch.limits.output_bytes).unwrap_or(usize::MAX);
+    INLINE_BYTES_MAX.min(limit)
+}
+
+/// The report of a task that has nothing to say but what it came to.
+fn ended(task: &Task, outcome: Outcome) -> Report {
     Report {
         index: task.index,
         attempt: task.attempt,
-        outcome: Outcome::Platform(error),
+        outcome,
         log: Vec::new(),
         log_dropped: 0,
         stats: Stats::default(),

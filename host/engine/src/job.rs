@@ -27,8 +27,9 @@ impl Job {
     /// `cancel` ends running tasks.
     pub fn new(batch: &Arc<Batch>, locator: &Arc<Locator>, cancel: &Cancel) -> Self {
         let root = root(&batch.store, locator);
-        let objects = format!("{root}{}", layout::objects(&batch.job));
-        let kept = format!("{root}{}", layout::kept(&batch.job));
+        let below = |key: String| if root.is_empty() { String::new() } else { root.clone() + &key };
+        let objects = below(layout::objects(&batch.job));
+        let kept = below(layout::kept(&batch.job));
         let mut grants = batch.grants.clone();
         if !root.is_empty() {
             let grant = |prefix: &str, access| Grant { prefix: prefix.to_owned(), access };
@@ -151,6 +152,7 @@ mod tests {
 
     #[test]
     fn without_a_store_nothing_is_granted() {
-        assert_eq!(job("").grants, Grants::default());
+        let job = job("");
+        assert_eq!((&job.grants, job.objects(), job.kept()), (&Grants::default(), "", ""));
     }
 }

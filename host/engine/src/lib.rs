@@ -28,6 +28,7 @@ mod partition;
 mod patience;
 mod permits;
 mod run;
+mod shared;
 mod state;
 mod ticker;
 

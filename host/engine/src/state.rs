@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) patience: Patience,
     pub(crate) log: Log,
     pub(crate) panic: Option<(String, String)>,
+    /// Calls into the host.
+    pub(crate) calls: u64,
     pub(crate) partition: partition::Granted,
     pub(crate) storage: storage::Granted,
     pub(crate) task: task::Granted,

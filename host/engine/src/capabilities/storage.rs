@@ -1,5 +1,6 @@
 //! `samara:function/storage`: objects by URL, within the task's grants.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,10 +19,14 @@ use crate::state::State;
 const PAGE_ENTRIES_MAX: u32 = 1000;
 
 /// What storage calls leave behind for the task's outcome.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Granted {
     /// The last failure of a store that was no answer to the guest's question.
     pub(crate) failure: Option<samara_core::Error>,
+    /// Bytes that the guest read.
+    pub(crate) read: u64,
+    /// Bytes that it wrote.
+    pub(crate) written: u64,
 }
 
 /// An object that a guest is writing in pieces.
@@ -84,8 +89,22 @@ impl State {
             Ok(location) => location,
             Err(error) => return Ok(Err(error)),
         };
+        let size = bytes.len() as u64;
         let put = location.store.put(&location.key, Bytes::from(bytes), put_options(mode));
-        Ok(self.call(put)?.map(Metadata::from))
+        let answer = self.call(put)?.map(Metadata::from);
+        self.storage.written += if answer.is_ok() { size } else { 0 };
+        Ok(answer)
+    }
+
+    fn read_range(
+        &mut self,
+        location: &Location,
+        range: Range<u64>,
+        if_match: Option<&str>,
+    ) -> Answer<Vec<u8>> {
+        let answer = self.call(location.store.read_range(&location.key, range, if_match))?;
+        self.storage.read += answer.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Ok(answer.map(Vec::from))
     }
 }
 
@@ -101,12 +120,12 @@ macro_rules! answered {
 
 impl Host for State {
     fn get(&mut self, url: String) -> Answer<Vec<u8>> {
+        self.calls += 1;
         let location = answered!(self.open_granted(&url, Access::Read));
         let metadata = answered!(self.call(location.store.head(&location.key))?);
         answered!(self.refuse_large(&url, metadata.size));
         let etag = Some(metadata.etag.as_str());
-        let read = location.store.read_range(&location.key, 0..metadata.size, etag);
-        Ok(self.call(read)?.map(Vec::from))
+        self.read_range(&location, 0..metadata.size, etag)
     }
 
     fn get_range(
@@ -116,32 +135,37 @@ impl Host for State {
         length: u64,
         if_match: Option<String>,
     ) -> Answer<Vec<u8>> {
+        self.calls += 1;
         let location = answered!(self.open_granted(&url, Access::Read));
         answered!(self.refuse_large(&url, length));
         let range = offset..offset.saturating_add(length);
-        let read = location.store.read_range(&location.key, range, if_match.as_deref());
-        Ok(self.call(read)?.map(Vec::from))
+        self.read_range(&location, range, if_match.as_deref())
     }
 
     fn put(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
+        self.calls += 1;
         self.write(&url, bytes, PutMode::Overwrite)
     }
 
     fn put_if_absent(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
+        self.calls += 1;
         self.write(&url, bytes, PutMode::IfAbsent)
     }
 
     fn delete(&mut self, url: String) -> Answer<()> {
+        self.calls += 1;
         let location = answered!(self.open_granted(&url, Access::ReadWrite));
         self.call(location.store.delete(&location.key))
     }
 
     fn head(&mut self, url: String) -> Answer<Metadata> {
+        self.calls += 1;
         let location = answered!(self.open_granted(&url, Access::Read));
         Ok(self.call(location.store.head(&location.key))?.map(Metadata::from))
     }
 
     fn list_objects(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Page> {
+        self.calls += 1;
         let location = answered!(self.open_granted(&prefix, Access::Read));
         let limit = if limit == 0 { PAGE_ENTRIES_MAX } else { limit.min(PAGE_ENTRIES_MAX) };
         let options = ListOptions { after, limit: Some(limit as usize), ..ListOptions::default() };
@@ -154,6 +178,7 @@ impl Host for State {
     }
 
     fn copy(&mut self, source: String, target: String) -> Answer<Metadata> {
+        self.calls += 1;
         let from = answered!(self.open_granted(&source, Access::Read));
         let to = answered!(self.open_granted(&target, Access::ReadWrite));
         if Arc::ptr_eq(&from.store, &to.store) {
@@ -166,6 +191,7 @@ impl Host for State {
 
 impl HostWriter for State {
     fn open(&mut self, url: String, if_absent: bool) -> Answer<Resource<Writer>> {
+        self.calls += 1;
         let location = answered!(self.open_granted(&url, Access::ReadWrite));
         let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
         let open = location.store.writer(&location.key, put_options(mode));
@@ -174,15 +200,19 @@ impl HostWriter for State {
     }
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> Answer<()> {
+        self.calls += 1;
         let entry = self.table.get_mut(&writer)?;
         let Some(mut inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
+        let size = bytes.len() as u64;
         // A writer whose write failed stays closed: what it holds is no whole object.
         answered!(self.call(inner.write(Bytes::from(bytes)))?);
+        self.storage.written += size;
         self.table.get_mut(&writer)?.inner = Some(inner);
         Ok(Ok(()))
     }
 
     fn finish(&mut self, writer: Resource<Writer>) -> Answer<Metadata> {
+        self.calls += 1;
         let entry = self.table.get_mut(&writer)?;
         let Some(inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
         Ok(self.call(inner.finish())?.map(Metadata::from))

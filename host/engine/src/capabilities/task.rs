@@ -18,6 +18,7 @@ pub(crate) struct Granted {
 
 impl Host for State {
     fn current(&mut self) -> wasmtime::Result<Identity> {
+        self.calls += 1;
         let task = &self.task;
         Ok(Identity {
             job: self.job.batch().job.to_string(),
@@ -26,21 +27,35 @@ impl Host for State {
         })
     }
 
+    fn scratch(&mut self) -> wasmtime::Result<String> {
+        self.calls += 1;
+        Ok(self.job.objects().to_owned())
+    }
+
+    fn kept(&mut self) -> wasmtime::Result<String> {
+        self.calls += 1;
+        Ok(self.job.kept().to_owned())
+    }
+
     fn log(&mut self, level: GuestLevel, message: String) -> wasmtime::Result<()> {
+        self.calls += 1;
         self.log.push(level.into(), message);
         Ok(())
     }
 
     fn progress(&mut self, done: u64, total: u64) -> wasmtime::Result<()> {
+        self.calls += 1;
         self.task.progress = (done, total);
         Ok(())
     }
 
     fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
+        self.calls += 1;
         Ok(self.patience.is_cancelled())
     }
 
     fn panicked(&mut self, mut message: String, location: String) -> wasmtime::Result<()> {
+        self.calls += 1;
         message.truncate(message.floor_char_boundary(PANIC_BYTES_MAX));
         self.panic = Some((message, location));
         Ok(())
