@@ -8,7 +8,10 @@
 pub mod ends;
 pub mod input;
 pub mod isolation;
+pub mod nested;
+pub mod objects;
 pub mod reduce;
+pub mod reuse;
 pub mod sandbox;
 pub mod store;
 pub mod task;

@@ -48,6 +48,7 @@ pub const RESERVED: &[(&str, &[&str], &str)] = &[
             "host/cli",
             "examples/*",
             "tests/conformance",
+            "tests/engine",
             "tests/sim",
             "tests/chaos",
             "benches",
