@@ -101,7 +101,6 @@ pub mod jobs;
 pub mod partition;
 pub mod storage;
 pub mod task;
-#[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
 mod bytes;

@@ -19,7 +19,7 @@ pub(crate) struct World {
     objects: BTreeMap<String, Object>,
     /// Objects written so far, from which etags are made.
     writes: u64,
-    pub(crate) identity: Identity,
+    identity: Identity,
     pub(crate) log: Vec<(Level, String)>,
     pub(crate) progress: Option<(u64, u64)>,
     pub(crate) cancelled: bool,
@@ -57,6 +57,10 @@ impl World {
             claimed: BTreeSet::new(),
             jobs: 0,
         }
+    }
+
+    pub(crate) fn set_task(&mut self, identity: Identity) {
+        self.identity = identity;
     }
 
     fn object(&self, url: &str) -> Result<&Object, Error> {

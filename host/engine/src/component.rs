@@ -207,7 +207,7 @@ fn find_functions(component: &Component) -> Result<ComponentExportIndex, Error> 
 }
 
 /// Refuses imports that this host does not offer, by name.
-fn check_imports(component: &Component) -> Result<(), Error> {
+pub(crate) fn check_imports(component: &Component) -> Result<(), Error> {
     let ty = component.component_type();
     for (name, item) in ty.imports(component.engine()) {
         let offered = WASI_PACKAGES.iter().any(|package| name.starts_with(package));

@@ -129,6 +129,10 @@ impl Engine {
         self.0.pooling
     }
 
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }

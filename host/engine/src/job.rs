@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use samara_core::{Access, Batch, Cancel, Grant, Grants, JobStarter, Waits, layout};
-use samara_store::Locator;
+use samara_store::{Location, Locator};
 
 /// What the tasks of a batch share.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Job {
     objects: String,
     /// The same for objects that stay.
     kept: String,
+    /// Where every URL's object lies, for programs with a storage of their own.
+    private: Option<Location>,
     jobs: Option<Weak<dyn JobStarter>>,
     waits: Arc<dyn Waits>,
 }
@@ -47,6 +49,7 @@ impl Job {
             grants,
             objects,
             kept,
+            private: None,
             jobs: None,
             waits: Arc::new(()),
         }
@@ -64,6 +67,14 @@ impl Job {
         self
     }
 
+    /// Makes every URL that its tasks name an object of one store, below `location`: storage that
+    /// needs no grants because nobody else's objects are there.
+    #[must_use]
+    pub fn with_private_storage(mut self, location: Location) -> Self {
+        self.private = Some(location);
+        self
+    }
+
     /// Function, limits and grants of the tasks.
     pub fn batch(&self) -> &Batch {
         &self.batch
@@ -75,6 +86,10 @@ impl Job {
 
     pub(crate) fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    pub(crate) fn private(&self) -> Option<&Location> {
+        self.private.as_ref()
     }
 
     /// Those of the batch, and those that every job has on its own store.

@@ -17,6 +17,7 @@
 mod bindings;
 mod cache;
 pub mod capabilities;
+mod command;
 mod component;
 mod config;
 mod engine;
@@ -32,6 +33,7 @@ mod shared;
 mod state;
 mod ticker;
 
+pub use crate::command::{Command, Exit, Ran, Setting};
 pub use crate::component::Prepared;
 pub use crate::config::Config;
 pub use crate::engine::Engine;

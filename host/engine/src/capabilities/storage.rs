@@ -50,6 +50,9 @@ impl std::fmt::Debug for Writer {
 impl State {
     /// Opens `url` if the grants allow it.
     fn open_granted(&self, url: &str, access: Access) -> Result<Location, Error> {
+        if let Some(private) = self.job.private() {
+            return Ok(private.join(&private_key(url)?));
+        }
         // Checked before anything is opened: a guest can name any number of stores.
         let canonical = self.job.locator().canonical(url).map_err(|error| guest_error(&error))?;
         if !self.job.grants().allow(&canonical, access) {
@@ -170,8 +173,12 @@ impl Host for State {
         let limit = if limit == 0 { PAGE_ENTRIES_MAX } else { limit.min(PAGE_ENTRIES_MAX) };
         let options = ListOptions { after, limit: Some(limit as usize), ..ListOptions::default() };
         let page = answered!(self.call(location.store.list(&location.key, options))?);
+        let private = self.job.private().map(|private| private.join("").key.len());
         let entries = page.entries.into_iter().map(|entry| Entry {
-            url: Location { store: Arc::clone(&location.store), key: entry.key }.url(),
+            url: match private {
+                Some(below) => private_url(entry.key.get(below..).unwrap_or_default()),
+                None => Location { store: Arc::clone(&location.store), key: entry.key }.url(),
+            },
             metadata: entry.metadata.into(),
         });
         Ok(Ok(Page { entries: entries.collect(), next: page.next }))
@@ -226,6 +233,25 @@ impl HostWriter for State {
     }
 }
 
+/// The key of a URL's object in a private storage: its three parts as segments. The authority, which
+/// may be empty, gets a `-`, because a segment may not.
+fn private_key(url: &str) -> Result<String, Error> {
+    let parts = url.split_once("://").filter(|(scheme, _)| !scheme.contains('/'));
+    let Some((scheme, rest)) = parts else {
+        return Err(Error::Invalid(format!("{url} is not a URL")));
+    };
+    let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok(format!("{scheme}/{authority}-/{key}"))
+}
+
+/// The URL of such a key.
+fn private_url(key: &str) -> String {
+    let mut parts = key.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    let (scheme, authority, key) = (part(), part(), part());
+    format!("{scheme}://{}/{key}", authority.strip_suffix('-').unwrap_or(authority))
+}
+
 fn closed(url: &str) -> Error {
     Error::Invalid(format!("{url}: the writer was finished, or failed before"))
 }
@@ -265,5 +291,20 @@ fn guest_error(error: &samara_store::Error) -> Error {
             Error::Invalid(text)
         }
         _ => Error::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_url_has_a_private_key() {
+        for url in ["mem:///a", "s3://b-/x/y", "file:///data/", "gs://b/", "a://-/-"] {
+            let key = private_key(url).unwrap();
+            assert!(!key.split('/').rev().skip(1).any(str::is_empty), "{key}");
+            assert_eq!(private_url(&key), url);
+        }
+        assert!(private_key("/a/path").is_err() && private_key("a/b://c").is_err());
     }
 }

@@ -7,4 +7,5 @@ mod nested;
 mod objects;
 mod parts;
 mod reuse;
+mod runner;
 mod stats;
