@@ -28,8 +28,8 @@ pub struct Entry {
     pub pure: bool,
     /// Where the function stands: file and line, which gives the list the author's order.
     pub place: (&'static str, u32),
-    /// Decodes the arguments, calls the function, encodes its output.
-    pub call: fn(&mut Arguments<'_>) -> Result<Vec<u8>, Failure>,
+    /// Decodes the arguments, calls the function, appends its encoded output to the bytes.
+    pub call: fn(&mut Arguments<'_>, &mut Vec<u8>) -> Result<(), Failure>,
 }
 
 inventory::collect!(Entry);
@@ -82,9 +82,9 @@ pub trait Take: Sized {
             for a type of your own, derive it, and `serde::Deserialize` for the driver"
 )]
 pub trait Output {
-    /// Encodes it.
+    /// Encodes it at the end of `bytes`.
     #[doc(hidden)]
-    fn encode(&self) -> Result<Vec<u8>, Failure>;
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), Failure>;
 }
 
 /// What a function returns: a value, or a `Result` of one.
@@ -149,8 +149,8 @@ impl Take for Partition {
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize> Output for T {
-    fn encode(&self) -> Result<Vec<u8>, Failure> {
-        encoding::encode(self).map_err(|e| Failure::BadOutput(e.to_string()))
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+        encoding::encode_to(bytes, self).map_err(|e| Failure::BadOutput(e.to_string()))
     }
 }
 
@@ -197,7 +197,11 @@ impl<'a> Arguments<'a> {
 }
 
 /// Folds the values of a call from left to right.
-pub fn fold<T, O>(arguments: &mut Arguments<'_>, combine: fn(T, T) -> O) -> Result<Vec<u8>, Failure>
+pub fn fold<T, O>(
+    arguments: &mut Arguments<'_>,
+    output: &mut Vec<u8>,
+    combine: fn(T, T) -> O,
+) -> Result<(), Failure>
 where
     T: Take + Output,
     O: Outcome<Value = T>,
@@ -207,7 +211,7 @@ where
         let next = T::take(arguments, "")?;
         folded = combine(folded, next).outcome()?;
     }
-    folded.encode()
+    folded.encode(output)
 }
 
 /// Whether one of a function's arguments is no value. Its compilation fails where two are not:
@@ -246,22 +250,85 @@ pub fn listed() -> Vec<&'static Entry> {
 
 /// Answers one call.
 pub fn call(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Failure> {
+    let entry = named(name)?;
+    let mut output = Vec::new();
+    enter(entry, arguments, &mut output)?;
+    Ok(output)
+}
+
+/// What the calls of a batch came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The outputs, one after the other; that of a failed call is empty.
+    pub outputs: Vec<u8>,
+    /// Where each output ends.
+    pub ends: Vec<u32>,
+    /// The calls that failed, by position, and why.
+    pub failures: Vec<(u32, Failure)>,
+}
+
+/// Answers a call for each of several tasks. Says before each which task it is for.
+pub fn call_batch(
+    name: &str,
+    indices: &[u64],
+    arguments: &[u8],
+    ends: &[u32],
+    mut begin: impl FnMut(u64),
+) -> Result<Batch, Failure> {
+    let entry = named(name)?;
+    if indices.len() != ends.len() {
+        return Err(unequal());
+    }
+    let mut batch = Batch::default();
+    batch.ends.reserve(ends.len());
+    // An output is mostly about as long as what it was made of.
+    batch.outputs.reserve(arguments.len());
+    let mut start = 0;
+    for (&index, &end) in indices.iter().zip(ends) {
+        let end = end as usize;
+        let Some(one) = arguments.get(start..end) else { return Err(unequal()) };
+        start = end;
+        begin(index);
+        let length = batch.outputs.len();
+        if let Err(failure) = enter(entry, one, &mut batch.outputs) {
+            batch.outputs.truncate(length);
+            batch.failures.push((to_u32(batch.ends.len())?, failure));
+        }
+        let end = to_u32(batch.outputs.len())?;
+        batch.ends.push(end);
+    }
+    Ok(batch)
+}
+
+fn to_u32(length: usize) -> Result<u32, Failure> {
+    u32::try_from(length).map_err(|_| {
+        Failure::BadOutput("the outputs of a batch are longer than 4 GiB together".to_owned())
+    })
+}
+
+#[cold]
+fn unequal() -> Failure {
+    Failure::BadArguments("the batch's indices, arguments and ends do not fit".to_owned())
+}
+
+/// The one function of that name.
+fn named(name: &str) -> Result<&'static Entry, Failure> {
     let mut named = inventory::iter::<Entry>.into_iter().filter(|entry| entry.name == name);
     match (named.next(), named.next()) {
-        (Some(entry), None) => enter(entry, arguments),
+        (Some(entry), None) => Ok(entry),
         (None, _) => Err(no_such_function(name)),
         (Some(one), Some(other)) => Err(ambiguous(name, one, other)),
     }
 }
 
-fn enter(entry: &'static Entry, encoded: &[u8]) -> Result<Vec<u8>, Failure> {
+fn enter(entry: &'static Entry, encoded: &[u8], output: &mut Vec<u8>) -> Result<(), Failure> {
     let mut arguments = Arguments::new(entry, encoded)?;
     let given = arguments.reader.len();
     let fits = match entry.kind {
         Kind::Reduce => given >= 2,
         _ => given == u64::from(entry.arity),
     };
-    if fits { (entry.call)(&mut arguments) } else { Err(wrong_count(entry, given)) }
+    if fits { (entry.call)(&mut arguments, output) } else { Err(wrong_count(entry, given)) }
 }
 
 #[cold]

@@ -59,7 +59,9 @@
 //! - Its arguments: any number of values of any serde type ([`Bytes`] for raw bytes), and at most
 //!   one [`Partition`], read while the function runs.
 //! - [`storage`]: objects by URL, as far as the task was granted them.
+//! - [`ObjectRef`]: objects of its own in the job's store, to be returned in place of their bytes.
 //! - [`task`]: which task this is, a log, progress, and whether it was cancelled.
+//! - [`jobs`]: further tasks of functions of the same component.
 //! - Rust's standard library: collections, formatting, clocks, random numbers for `HashMap`.
 //!   What is printed goes to the task's log.
 //!
@@ -95,10 +97,10 @@
 //!   place, and are listed in pages. An interface that hides this makes slow programs easy.
 //! - **a `main`?** A component offers many functions that share code, and a driver that picks one.
 
+pub mod jobs;
 pub mod partition;
 pub mod storage;
 pub mod task;
-#[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
 mod bytes;
@@ -108,6 +110,7 @@ mod cut;
 mod host;
 #[cfg(target_family = "wasm")]
 mod memory;
+mod object_ref;
 
 pub use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 #[cfg(feature = "csv")]
@@ -117,6 +120,7 @@ pub use samara_guest_macros::function;
 pub use samara_wit::{Function, Given, Kind, Pulled};
 
 pub use crate::bytes::Bytes;
+pub use crate::object_ref::{Keep, ObjectRef, ObjectWriter};
 pub use crate::partition::Partition;
 
 impl samara_wit::Argument for Partition {
@@ -130,7 +134,7 @@ pub mod __private {
     pub use samara_wit::{Function, Kind};
 
     pub use crate::call::{
-        Arguments, Entry, Failure, Outcome, Output, Plain, SameAs, Take, call, fold, listed,
-        takes_partition,
+        Arguments, Batch, Entry, Failure, Outcome, Output, Plain, SameAs, Take, call, call_batch,
+        fold, listed, takes_partition,
     };
 }

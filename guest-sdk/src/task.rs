@@ -14,11 +14,12 @@
 //! ```
 
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::host;
 
 /// Which task this is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// The job's id, a ULID.
     pub job: String,
@@ -43,16 +44,59 @@ pub enum Level {
     Trace,
 }
 
+/// The lightest level whose lines are logged.
+static LEVELS: AtomicU8 = AtomicU8::new(Level::Trace as u8);
+
 /// Says which task is being run.
 pub fn current() -> Identity {
     host::current()
 }
 
-/// Writes a line to the task's log. Past the log's limit lines are dropped and counted.
+/// URL prefix below which this task may create objects that are removed with its job.
+/// [`ObjectRef`](crate::ObjectRef) makes some; by hand, `storage` does. Empty where the job has no
+/// store.
 ///
-/// [`error!`], [`warn!`], [`info!`], [`debug!`] and [`trace!`] format their line like `println!`.
+/// It ends in the task's number and a `/`, and does not depend on the attempt: write the same bytes
+/// under the same name each time, or use [`storage::put_if_absent`](crate::storage::put_if_absent).
+pub fn scratch() -> String {
+    let prefix = host::scratch();
+    if prefix.is_empty() { prefix } else { format!("{prefix}{}/", host::current().index) }
+}
+
+/// Writes a line to the task's log, if lines of that level are [`enabled`]. Past the log's limit
+/// lines are dropped and counted.
+///
+/// [`error!`], [`warn!`], [`info!`], [`debug!`] and [`trace!`] format their line like `println!`,
+/// and only where it is enabled.
 pub fn log(level: Level, message: &str) {
-    host::log(level, message);
+    if enabled(level) {
+        host::log(level, message);
+    }
+}
+
+/// Whether lines of that level are logged. All are, until [`set_level`] says otherwise.
+///
+/// Worth asking before what a line says is computed at some cost; the macros ask by themselves.
+pub fn enabled(level: Level) -> bool {
+    level as u8 <= LEVELS.load(Ordering::Relaxed)
+}
+
+/// Logs lines of `max` and heavier ones alone: with [`Level::Warn`], errors and warnings.
+///
+/// It holds for the instance, so for this task, unless the job lets tasks share instances; natively
+/// it holds for the process.
+///
+/// ```
+/// use samara_guest::task::{self, Level};
+/// use samara_guest::testing;
+///
+/// task::set_level(Level::Info);
+/// task::debug!("{}", unreachable!("not even formatted"));
+/// task::info!("seen");
+/// assert_eq!(testing::log(), [(Level::Info, "seen".to_owned())]);
+/// ```
+pub fn set_level(max: Level) {
+    LEVELS.store(max as u8, Ordering::Relaxed);
 }
 
 /// Reports how far the task has come: `done` of `total` in the function's own unit.
@@ -90,7 +134,9 @@ pub use crate::{
 #[macro_export]
 macro_rules! __task_error {
     ($($line:tt)+) => {
-        $crate::task::log($crate::task::Level::Error, &::std::format!($($line)+))
+        if $crate::task::enabled($crate::task::Level::Error) {
+            $crate::task::log($crate::task::Level::Error, &::std::format!($($line)+))
+        }
     };
 }
 
@@ -99,7 +145,9 @@ macro_rules! __task_error {
 #[macro_export]
 macro_rules! __task_warn {
     ($($line:tt)+) => {
-        $crate::task::log($crate::task::Level::Warn, &::std::format!($($line)+))
+        if $crate::task::enabled($crate::task::Level::Warn) {
+            $crate::task::log($crate::task::Level::Warn, &::std::format!($($line)+))
+        }
     };
 }
 
@@ -108,7 +156,9 @@ macro_rules! __task_warn {
 #[macro_export]
 macro_rules! __task_info {
     ($($line:tt)+) => {
-        $crate::task::log($crate::task::Level::Info, &::std::format!($($line)+))
+        if $crate::task::enabled($crate::task::Level::Info) {
+            $crate::task::log($crate::task::Level::Info, &::std::format!($($line)+))
+        }
     };
 }
 
@@ -117,7 +167,9 @@ macro_rules! __task_info {
 #[macro_export]
 macro_rules! __task_debug {
     ($($line:tt)+) => {
-        $crate::task::log($crate::task::Level::Debug, &::std::format!($($line)+))
+        if $crate::task::enabled($crate::task::Level::Debug) {
+            $crate::task::log($crate::task::Level::Debug, &::std::format!($($line)+))
+        }
     };
 }
 
@@ -126,6 +178,8 @@ macro_rules! __task_debug {
 #[macro_export]
 macro_rules! __task_trace {
     ($($line:tt)+) => {
-        $crate::task::log($crate::task::Level::Trace, &::std::format!($($line)+))
+        if $crate::task::enabled($crate::task::Level::Trace) {
+            $crate::task::log($crate::task::Level::Trace, &::std::format!($($line)+))
+        }
     };
 }

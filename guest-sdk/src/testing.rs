@@ -1,6 +1,7 @@
-//! What a test of functions can set up and look at. Not there in a component.
+//! What a test of functions can set up and look at. Inert in a component that a job runs.
 //!
-//! Objects, log and task belong to the thread, and so to one test of `cargo test`.
+//! Objects, log and task belong to the thread, and so to one test of `cargo test`. In the sandbox
+//! (`cargo test --target wasm32-wasip2`) they belong to the instance, and each test has one.
 //!
 //! ```
 //! use samara_guest::task::{self, Level};
@@ -23,14 +24,14 @@ use crate::host::{World, with};
 use crate::partition::Description;
 use crate::task::{Identity, Level};
 
-/// Forgets this thread's objects, log, progress and task.
+/// Forgets this thread's log, progress and task, and natively its objects.
 pub fn reset() {
     with(|world| *world = World::new());
 }
 
 /// Makes [`task::current`](crate::task::current) return this.
 pub fn set_task(identity: Identity) {
-    with(|world| world.identity = identity);
+    with(|world| world.set_task(identity));
 }
 
 /// Makes [`task::is_cancelled`](crate::task::is_cancelled) return true.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use samara_guest::__private::{Failure, call, listed};
+use samara_guest::__private::{Failure, call, call_batch, listed};
 use samara_guest::{Bytes, Context, Function, Given, Partition, Pulled, Result, function};
 use samara_wit::Kind;
 use samara_wit::value::{self, ArgumentWriter};
@@ -234,4 +234,44 @@ fn arguments_that_are_no_array_are_refused() {
         let answer = call("scale", bytes);
         assert!(matches!(answer, Err(Failure::BadArguments(_))), "{bytes:?}: {answer:?}");
     }
+}
+
+#[test]
+fn a_batch_is_answered_call_by_call() {
+    let calls: [&dyn Encoded; 4] = [&"1", &"x", &7, &"300"];
+    let calls = calls.map(|call| arguments(&[call]));
+    let ends: Vec<u32> = calls
+        .iter()
+        .scan(0, |end, call| {
+            *end += u32::try_from(call.len()).unwrap();
+            Some(*end)
+        })
+        .collect();
+    let mut begun = Vec::new();
+    let batch =
+        call_batch("parse", &[4, 5, 6, 9], &calls.concat(), &ends, |index| begun.push(index));
+    let batch = batch.unwrap();
+    assert_eq!(begun, [4, 5, 6, 9]);
+    assert_eq!(batch.ends, [1, 1, 1, 4], "failed calls have no output");
+    assert_eq!(value::decode::<u64>(&batch.outputs[..1]), Ok(1));
+    assert_eq!(value::decode::<u64>(&batch.outputs[1..]), Ok(300));
+    let [(1, Failure::Failed(chain)), (2, Failure::BadArguments(text))] = &batch.failures[..]
+    else {
+        panic!("{:?}", batch.failures);
+    };
+    assert_eq!(chain[0], "cannot read x");
+    assert!(text.starts_with("argument 1 `number: String` of `parse`"), "{text}");
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused_as_a_whole() {
+    let batch = |name: &str, indices: &[u64], ends: &[u32]| {
+        call_batch(name, indices, &arguments(&[&"1"]), ends, |_| ())
+    };
+    assert!(matches!(batch("none", &[0], &[3]), Err(Failure::NoSuchFunction(_))));
+    for (indices, ends) in [(&[0, 1][..], &[3][..]), (&[0, 1], &[3, 2]), (&[0], &[4])] {
+        let refused = batch("parse", indices, ends);
+        assert!(matches!(refused, Err(Failure::BadArguments(_))), "{refused:?}");
+    }
+    assert_eq!(batch("parse", &[], &[]).unwrap().ends, [0_u32; 0]);
 }

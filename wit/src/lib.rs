@@ -2,14 +2,17 @@
 //!
 //! The contract itself is the WIT package in `samara-function/world.wit`; [`WORLD`] is its text.
 //! What WIT cannot say stands beside it: how values are encoded ([`value`]) and how a function's
-//! types reach the driver's compiler ([`Function`]). Neither side's behaviour lives here.
+//! types reach the driver's compiler ([`Function`]), and the shape of an object that is passed as a
+//! value ([`ObjectRef`]). Neither side's behaviour lives here.
 
 pub mod function;
 pub mod value;
 
 mod lenient;
+mod object_ref;
 
 pub use crate::function::{Argument, Function, Given, Kind, Pulled, Slot};
+pub use crate::object_ref::ObjectRef;
 
 /// The text of the WIT package.
 pub const WORLD: &str = include_str!("../samara-function/world.wit");
@@ -18,7 +21,7 @@ pub const WORLD: &str = include_str!("../samara-function/world.wit");
 pub const PACKAGE: &str = "samara:function";
 
 /// The version of the WIT package. Before 1.0 the minor version is the major one, as in semver.
-pub const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.2.0";
 
 /// The interface that a component of the world exports, without its version.
 pub const FUNCTIONS: &str = "samara:function/functions";

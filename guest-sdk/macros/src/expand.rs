@@ -68,7 +68,8 @@ fn entry(function: &Checked, private: &TokenStream) -> TokenStream {
     quote! {
         fn __samara_call(
             __samara_arguments: &mut #private::Arguments<'_>,
-        ) -> ::core::result::Result<::std::vec::Vec<u8>, #private::Failure> {
+            __samara_output: &mut ::std::vec::Vec<u8>,
+        ) -> ::core::result::Result<(), #private::Failure> {
             #body
         }
 
@@ -104,7 +105,7 @@ fn map_body(function: &Checked, private: &TokenStream) -> TokenStream {
     let outcome = outcome(function, private);
     let take = quote_spanned!(output=> <#outcome as #private::Outcome>::outcome);
     let encode = quote_spanned!(output=> <#value as #private::Output>::encode);
-    quote!(#encode(&#take(#returned)?))
+    quote!(#encode(&#take(#returned)?, __samara_output))
 }
 
 fn reduce_body(function: &Checked, private: &TokenStream) -> TokenStream {
@@ -116,7 +117,9 @@ fn reduce_body(function: &Checked, private: &TokenStream) -> TokenStream {
         quote_spanned!(at(ty)=> <#ty as #private::SameAs<#value>>::same(#name))
     });
     let returned = wrapped(function, private, &quote!(#ident(#(#arguments),*)));
-    quote!(#private::fold::<#value, _>(__samara_arguments, |#(#names),*| #returned))
+    quote! {
+        #private::fold::<#value, _>(__samara_arguments, __samara_output, |#(#names),*| #returned)
+    }
 }
 
 /// Where the compiler is to point when something is wrong with a part of the signature.

@@ -3,7 +3,7 @@
 //! A test runs on a thread of its own, so tests do not see each other's objects.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::partition::Description;
@@ -19,10 +19,14 @@ pub(crate) struct World {
     objects: BTreeMap<String, Object>,
     /// Objects written so far, from which etags are made.
     writes: u64,
-    pub(crate) identity: Identity,
+    identity: Identity,
     pub(crate) log: Vec<(Level, String)>,
     pub(crate) progress: Option<(u64, u64)>,
     pub(crate) cancelled: bool,
+    /// The attempts' objects that were begun.
+    claimed: BTreeSet<(Identity, String)>,
+    /// Nested jobs started so far, for their names.
+    jobs: u64,
 }
 
 struct Object {
@@ -50,7 +54,13 @@ impl World {
             log: Vec::new(),
             progress: None,
             cancelled: false,
+            claimed: BTreeSet::new(),
+            jobs: 0,
         }
+    }
+
+    pub(crate) fn set_task(&mut self, identity: Identity) {
+        self.identity = identity;
     }
 
     fn object(&self, url: &str) -> Result<&Object, Error> {
@@ -200,4 +210,63 @@ pub(crate) fn progress(done: u64, total: u64) {
 
 pub(crate) fn is_cancelled() -> bool {
     with(|world| world.cancelled)
+}
+
+pub(crate) fn scratch() -> String {
+    with(|world| format!("mem://samara/objects/{}/", world.identity.job))
+}
+
+pub(crate) fn kept() -> String {
+    with(|world| format!("mem://samara/kept/{}/", world.identity.job))
+}
+
+/// Whether this attempt makes an object of that name for the first time.
+pub(crate) fn claim(url: &str) -> bool {
+    with(|world| world.claimed.insert((world.identity.clone(), url.to_owned())))
+}
+
+// === Jobs ===
+
+/// A job whose tasks ran when it was started.
+pub(crate) struct Job {
+    id: String,
+    results: VecDeque<(u64, Result<Vec<u8>, String>)>,
+}
+
+impl Job {
+    pub(crate) fn start(
+        arguments: Vec<Vec<u8>>,
+        call: impl Fn(&[u8]) -> Result<Vec<u8>, String>,
+    ) -> Result<Self, Error> {
+        let outer = current();
+        let id = with(|world| {
+            world.jobs += 1;
+            format!("{}-nested-{}", outer.job, world.jobs)
+        });
+        let run = |(index, arguments): (u64, Vec<u8>)| {
+            let identity = Identity { job: id.clone(), index, attempt: 0 };
+            with(|world| world.identity = identity);
+            let called = std::panic::AssertUnwindSafe(|| call(&arguments));
+            let result = std::panic::catch_unwind(called).unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                Err(format!("it panicked: {}", text.unwrap_or("a value that is not a string")))
+            });
+            (index, result)
+        };
+        let results = (0..).zip(arguments).map(run).collect();
+        with(|world| world.identity = outer);
+        Ok(Self { id, results })
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(u64, Result<Vec<u8>, String>)> {
+        self.results.pop_front()
+    }
+
+    /// There is nothing left to cancel: all tasks have ended.
+    pub(crate) fn cancel(&mut self) {}
 }

@@ -12,19 +12,62 @@ mod bindings {
     use super::Component;
 }
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use bindings::exports::samara::function::functions;
-use bindings::samara::function::{partition, storage, task, types};
+use bindings::samara::function::{jobs, partition, storage, task, types};
 
 use crate::call::{self, Failure};
 use crate::partition::Description;
 use crate::storage::{Entry, Error, Metadata, Page};
 use crate::task::{Identity, Level};
 
+/// What a test sets and sees. In a component that a host calls there is none.
+pub(crate) struct World {
+    identity: Option<Identity>,
+    pub(crate) log: Vec<(Level, String)>,
+    pub(crate) progress: Option<(u64, u64)>,
+    pub(crate) cancelled: bool,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { identity: None, log: Vec::new(), progress: None, cancelled: false }
+    }
+
+    pub(crate) fn set_task(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+    }
+}
+
+/// Looks at the test's world, or changes it.
+pub(crate) fn with<T>(look: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(|world| look(world.get_or_insert_with(World::new)))
+}
+
+/// Whether this is a program of tests: no host has called a function.
+fn is_test() -> bool {
+    !CALLED.get()
+}
+
 /// What the component exports.
 struct Component;
+
+thread_local! {
+    /// Whether a host has called a function of this instance.
+    static CALLED: Cell<bool> = const { Cell::new(false) };
+
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+
+    /// The number of the task of a batch that is being called; the host knows the first alone.
+    static INDEX: Cell<Option<u64>> = const { Cell::new(None) };
+
+    /// The objects that this instance has begun; a test may play several attempts.
+    static CLAIMED: RefCell<BTreeSet<(u32, String)>> = const { RefCell::new(BTreeSet::new()) };
+}
 
 impl functions::Guest for Component {
     fn list_functions() -> Vec<functions::Function> {
@@ -32,10 +75,31 @@ impl functions::Guest for Component {
     }
 
     fn call(name: String, arguments: Vec<u8>) -> Result<Vec<u8>, functions::Failure> {
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| std::panic::set_hook(Box::new(report_panic)));
+        begin();
         call::call(&name, &arguments).map_err(functions::Failure::from)
     }
+
+    fn call_batch(
+        name: String,
+        indices: Vec<u64>,
+        arguments: Vec<u8>,
+        ends: Vec<u32>,
+    ) -> Result<functions::Batch, functions::Failure> {
+        begin();
+        let begin = |index| INDEX.set(Some(index));
+        let batch = call::call_batch(&name, &indices, &arguments, &ends, begin);
+        INDEX.set(None);
+        let call::Batch { outputs, ends, failures } = batch?;
+        let failures = failures.into_iter().map(|(at, failure)| (at, failure.into())).collect();
+        Ok(functions::Batch { outputs, ends, failures })
+    }
+}
+
+/// What comes before an instance's first call.
+fn begin() {
+    CALLED.set(true);
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| std::panic::set_hook(Box::new(report_panic)));
 }
 
 /// Tells the host why the instance is about to abort.
@@ -122,11 +186,33 @@ impl Writer {
 // === The task ===
 
 pub(crate) fn current() -> Identity {
+    if is_test()
+        && let Some(identity) = with(|world| world.identity.clone())
+    {
+        return identity;
+    }
     let it = task::current();
-    Identity { job: it.job, index: it.index, attempt: it.attempt }
+    Identity { job: it.job, index: INDEX.get().unwrap_or(it.index), attempt: it.attempt }
+}
+
+pub(crate) fn scratch() -> String {
+    task::scratch()
+}
+
+pub(crate) fn kept() -> String {
+    task::kept()
+}
+
+/// Whether this attempt makes an object of that name for the first time.
+pub(crate) fn claim(url: &str) -> bool {
+    let attempt = if is_test() { current().attempt } else { 0 };
+    CLAIMED.with_borrow_mut(|claimed| claimed.insert((attempt, url.to_owned())))
 }
 
 pub(crate) fn log(level: Level, message: &str) {
+    if is_test() {
+        with(|world| world.log.push((level, message.to_owned())));
+    }
     let level = match level {
         Level::Error => task::Level::Error,
         Level::Warn => task::Level::Warn,
@@ -138,11 +224,37 @@ pub(crate) fn log(level: Level, message: &str) {
 }
 
 pub(crate) fn progress(done: u64, total: u64) {
+    if is_test() {
+        with(|world| world.progress = Some((done, total)));
+    }
     task::progress(done, total);
 }
 
 pub(crate) fn is_cancelled() -> bool {
-    task::is_cancelled()
+    (is_test() && with(|world| world.cancelled)) || task::is_cancelled()
+}
+
+// === Jobs ===
+
+/// A job that this task started.
+pub(crate) struct Job(jobs::Job);
+
+impl Job {
+    pub(crate) fn start(function: &str, arguments: Vec<Vec<u8>>) -> Result<Self, Error> {
+        Ok(Self(jobs::start(function, &arguments)?))
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.0.id()
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(u64, Result<Vec<u8>, String>)> {
+        self.0.next()
+    }
+
+    pub(crate) fn cancel(&mut self) {
+        self.0.cancel();
+    }
 }
 
 // === Between the contract's types and ours ===

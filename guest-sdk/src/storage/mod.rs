@@ -80,6 +80,58 @@ pub struct Pages {
     ended: bool,
 }
 
+/// Opens an object for reading in pieces and for seeking: [`Reader::open`].
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where there is none; else as for every function here.
+///
+/// ```
+/// use samara_guest::storage;
+/// use std::io::{BufRead, Write};
+///
+/// let mut lines = storage::create("mem:///lines")?;
+/// lines.write_all(b"one\ntwo\n")?;
+/// lines.finish()?;
+/// assert_eq!(storage::open("mem:///lines")?.lines().count(), 2);
+/// # Ok::<(), samara_guest::Error>(())
+/// ```
+pub fn open(url: &str) -> Result<Reader> {
+    Reader::open(url)
+}
+
+/// Starts to write an object in pieces, which will replace any under that name:
+/// [`Writer::create`].
+///
+/// # Errors
+///
+/// As for every function here.
+pub fn create(url: &str) -> Result<Writer> {
+    Writer::create(url)
+}
+
+/// Starts to write an object that must not exist when it is finished: [`Writer::create_new`].
+///
+/// # Errors
+///
+/// As [`Writer::create_new`].
+pub fn create_new(url: &str) -> Result<Writer> {
+    Writer::create_new(url)
+}
+
+/// Whether there is an object of this name.
+///
+/// # Errors
+///
+/// As for every function here; [`Error::NotFound`] is `false`.
+pub fn exists(url: &str) -> Result<bool> {
+    match head(url) {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a whole object.
 ///
 /// # Errors
@@ -141,6 +193,15 @@ pub fn put_if_absent(url: &str, bytes: &[u8]) -> Result<Metadata> {
 /// As for every function here.
 pub fn delete(url: &str) -> Result<()> {
     host::delete(url)
+}
+
+/// Removes several objects. Those that do not exist count as removed.
+///
+/// # Errors
+///
+/// The first error; objects before it are removed then, objects after it are not.
+pub fn delete_all<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<()> {
+    urls.into_iter().try_for_each(|url| delete(url.as_ref()))
 }
 
 /// Reads an object's metadata.
@@ -303,6 +364,17 @@ mod tests {
         let other = Writer::create_new("mem:///n").unwrap();
         one.finish().unwrap();
         assert!(matches!(other.finish(), Err(Error::AlreadyExists(_))));
+    }
+
+    #[test]
+    fn objects_are_looked_for_and_removed_together() {
+        for name in ["a", "b", "c"] {
+            put(&format!("mem:///d/{name}"), b"").unwrap();
+        }
+        assert!(exists("mem:///d/a").unwrap() && !exists("mem:///d/x").unwrap());
+        delete_all(["mem:///d/a", "mem:///d/c", "mem:///d/x"]).unwrap();
+        let urls: Vec<String> = list("mem:///d/").map(|entry| entry.unwrap().url).collect();
+        assert_eq!(urls, ["mem:///d/b"]);
     }
 
     #[test]

@@ -53,7 +53,12 @@ impl Reader {
     /// of [`storage`](super).
     pub fn open(url: &str) -> Result<Self> {
         let metadata = head(url)?;
-        Ok(Self { url: url.to_owned(), metadata, start: 0, buffer: Vec::new(), position: 0 })
+        Ok(Self::of(url.to_owned(), metadata))
+    }
+
+    /// Reads the version that `metadata` is of.
+    pub(crate) fn of(url: String, metadata: Metadata) -> Self {
+        Self { url, metadata, start: 0, buffer: Vec::new(), position: 0 }
     }
 
     /// What is known of the object.

@@ -9,7 +9,7 @@ use crate::process::{self, Stderr};
 use crate::{Environment, Error, TARGET};
 
 /// Crates without which nothing can be linked for the target.
-const STD_CRATES: &[&str] = &["libcore-", "liballoc-", "libstd-", "libpanic_abort-"];
+const STD_CRATES: &[&str] = &["libcore-", "liballoc-", "libstd-", "libpanic_abort-", "libtest-"];
 
 /// Written into libraries that this crate built: the rustc they fit, as `rustc -vV` says it.
 ///

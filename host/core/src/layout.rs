@@ -65,6 +65,15 @@ pub fn objects(job: &JobId) -> String {
 /// Key prefix of the objects that tasks made.
 pub const OBJECTS: &str = "objects/";
 
+/// Key prefix of the objects that a job's tasks made and that stay when the job is removed. All
+/// below [`KEPT`].
+pub fn kept(job: &JobId) -> String {
+    format!("{KEPT}{job}/")
+}
+
+/// Key prefix of the objects that tasks made to stay.
+pub const KEPT: &str = "kept/";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +83,8 @@ mod tests {
         let job = JobId::new(0, 7);
         assert_eq!(manifest(&job), "jobs/00000000000000000000000007/manifest.json");
         assert_eq!(output(&job, 12), "jobs/00000000000000000000000007/outputs/0000000012");
+        assert_eq!(objects(&job), "objects/00000000000000000000000007/");
+        assert_eq!(kept(&job), "kept/00000000000000000000000007/");
         let id = ComponentId::of(b"");
         assert_eq!(component(&id), format!("components/{}.wasm", id.hex()));
     }

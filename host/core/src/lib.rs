@@ -10,6 +10,7 @@ pub mod grant;
 pub mod id;
 pub mod layout;
 pub mod limits;
+pub mod nested;
 pub mod outcome;
 pub mod records;
 pub mod runtime;
@@ -21,6 +22,7 @@ pub use crate::function::FunctionInfo;
 pub use crate::grant::{Access, Grant, Grants};
 pub use crate::id::{ComponentId, JobId, ParseIdError};
 pub use crate::limits::Limits;
+pub use crate::nested::{JobStarter, Nested, StartedJob, Waiting, Waits};
 pub use crate::outcome::{
     Exceeded, Level, LogLine, Outcome, Output, Report, Reports, Shared, Stats, Trap, UserError,
     UserErrorKind,

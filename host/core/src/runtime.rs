@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::{Batch, Error, Reports};
+use crate::{Batch, Error, Reports, Waits};
 
 /// A place that runs batches of tasks: this process, a function service, a cluster.
 ///
@@ -44,8 +44,15 @@ pub trait Observer: Send + Sync + 'static {
 /// What runs tasks inside a worker. A runtime is handed one and knows no more of the engine.
 pub trait TaskHandler: Debug + Send + Sync + 'static {
     /// Runs the tasks of a batch one after the other on this thread and hands out each report as
-    /// it comes. Blocks; never panics because of a guest.
-    fn run(&self, batch: &Batch, cancel: &Cancel, report: &mut dyn FnMut(Reports));
+    /// it comes. Blocks; never panics because of a guest. `waits` is told while a task waits for a
+    /// nested job.
+    fn run(
+        &self,
+        batch: &Arc<Batch>,
+        cancel: &Cancel,
+        waits: &Arc<dyn Waits>,
+        report: &mut dyn FnMut(Reports),
+    );
 }
 
 /// How much a runtime takes at once.

@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
     world: "function",
     imports: { default: trappable },
     with: {
+        "samara:function/jobs.job": crate::capabilities::jobs::Started,
         "samara:function/storage.writer": crate::capabilities::storage::Writer,
     },
 });

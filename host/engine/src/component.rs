@@ -22,6 +22,10 @@ const WASI_PACKAGES: [&str; 6] =
 /// `call` of the world.
 pub(crate) type Call = TypedFunc<(String, Bytes), (Result<Bytes, exports::Failure>,)>;
 
+/// `call-batch` of the world.
+pub(crate) type CallBatch =
+    TypedFunc<(String, Vec<u64>, Vec<u8>, Vec<u32>), (Result<exports::Batch, exports::Failure>,)>;
+
 /// `list-functions` of the world.
 pub(crate) type List = TypedFunc<(), (Vec<exports::Function>,)>;
 
@@ -30,6 +34,7 @@ pub struct Prepared {
     id: ComponentId,
     pre: InstancePre<State>,
     call: ComponentExportIndex,
+    call_batch: ComponentExportIndex,
     list: ComponentExportIndex,
     functions: OnceLock<Arc<[FunctionInfo]>>,
     cached: bool,
@@ -51,11 +56,13 @@ impl Prepared {
                 refuse(format!("{FUNCTIONS} lacks `{name}`: it was built for another world"))
             })
         };
-        let (call, list) = (export("call")?, export("list-functions")?);
+        let (call, call_batch) = (export("call")?, export("call-batch")?);
+        let list = export("list-functions")?;
         let pre = linker
             .instantiate_pre(component)
             .map_err(|error| refuse(format!("it does not fit {PACKAGE}@{VERSION}: {error:#}")))?;
-        Ok(Self { id, pre, call, list, functions: OnceLock::new(), cached: false })
+        let functions = OnceLock::new();
+        Ok(Self { id, pre, call, call_batch, list, functions, cached: false })
     }
 
     /// The component's name.
@@ -98,6 +105,14 @@ impl Prepared {
         instance: &Instance,
     ) -> wasmtime::Result<Call> {
         typed(store, instance, &self.call)
+    }
+
+    pub(crate) fn call_batch(
+        &self,
+        store: &mut wasmtime::Store<State>,
+        instance: &Instance,
+    ) -> wasmtime::Result<CallBatch> {
+        typed(store, instance, &self.call_batch)
     }
 
     pub(crate) fn list(
@@ -192,7 +207,7 @@ fn find_functions(component: &Component) -> Result<ComponentExportIndex, Error> 
 }
 
 /// Refuses imports that this host does not offer, by name.
-fn check_imports(component: &Component) -> Result<(), Error> {
+pub(crate) fn check_imports(component: &Component) -> Result<(), Error> {
     let ty = component.component_type();
     for (name, item) in ty.imports(component.engine()) {
         let offered = WASI_PACKAGES.iter().any(|package| name.starts_with(package));
@@ -249,7 +264,8 @@ mod tests {
 
     #[test]
     fn versions_are_compatible_within_a_major_one() {
-        assert!(is_compatible(VERSION) && is_compatible("0.1.7"));
-        assert!(!is_compatible("0.2.0") && !is_compatible("1.1.0") && !is_compatible("x"));
+        assert!(is_compatible(VERSION) && is_compatible("0.2.7"));
+        assert!(!is_compatible("0.1.0") && !is_compatible("0.3.0"));
+        assert!(!is_compatible("1.1.0") && !is_compatible("x"));
     }
 }

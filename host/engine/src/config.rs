@@ -9,8 +9,9 @@ use samara_core::{Clock, SystemClock};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Tasks that may run at the same moment; more wait for each other. Default 64. With the pooling allocator each costs
-    /// about 6 GiB of address space (not memory).
+    /// Tasks that may run at the same moment; more wait for each other, but for a few of nested
+    /// jobs. Default 64. With the pooling allocator each costs about 6 GiB of address space (not
+    /// memory).
     pub instances_max: u32,
     /// Directory for compiled code, private to this user; none compiles anew in every process.
     /// Default none.
@@ -19,6 +20,10 @@ pub struct Config {
     /// much. Where the machine does not allow its reservation, the engine does without. Default
     /// true.
     pub pooling: bool,
+    /// Whether to count the instructions of each task, for
+    /// [`Stats::fuel`](samara_core::Stats::fuel). Counted, not limited. It slows guests that
+    /// compute, and takes compiled code of its own. Default false.
+    pub fuel: bool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -31,6 +36,7 @@ impl Default for Config {
             instances_max: 64,
             cache_dir: None,
             pooling: true,
+            fuel: false,
             clock: Arc::new(SystemClock::new()),
         }
     }

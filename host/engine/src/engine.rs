@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     cache: Option<Cache>,
     pooling: bool,
+    /// Whether instructions are counted.
+    pub(crate) fuel: bool,
 }
 
 // === impl Engine ===
@@ -82,8 +84,9 @@ impl Engine {
         })?;
         let cache = config.cache_dir.as_deref().and_then(|dir| open_cache(dir, &engine));
         let permits = Permits::new(config.instances_max.max(1));
-        let clock = Arc::clone(&config.clock);
-        Ok(Self(Arc::new(Inner { engine, linker, ticker, permits, io, clock, cache, pooling })))
+        let (clock, fuel) = (Arc::clone(&config.clock), config.fuel);
+        let inner = Inner { engine, linker, ticker, permits, io, clock, cache, pooling, fuel };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Compiles a component, or maps its compiled code from the cache, and links it.
@@ -126,6 +129,10 @@ impl Engine {
         self.0.pooling
     }
 
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }
@@ -141,29 +148,29 @@ impl std::fmt::Debug for Engine {
 /// and `RLIMIT_AS` refuse.
 fn make_engine(config: &Config) -> Result<(wasmtime::Engine, bool), Error> {
     if config.pooling {
-        let mut wasm = base_config();
-        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+        let mut wasm = base_config(config);
+        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(Permits::in_all(
             config.instances_max.max(1),
-        )));
+        ))));
         match wasmtime::Engine::new(&wasm) {
             Ok(engine) => return Ok((engine, true)),
             Err(error) => tracing::warn!("no instance pool, tasks start slower: {error:#}"),
         }
     }
-    let engine = wasmtime::Engine::new(&base_config()).map_err(|error| internal(&error))?;
+    let engine = wasmtime::Engine::new(&base_config(config)).map_err(|error| internal(&error))?;
     Ok((engine, false))
 }
 
-fn base_config() -> wasmtime::Config {
-    let mut config = wasmtime::Config::new();
-    config
-        .concurrency_support(false)
+fn base_config(config: &Config) -> wasmtime::Config {
+    let mut wasm = wasmtime::Config::new();
+    wasm.concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_SEEN_MAX))
-        .memory_init_cow(true);
-    config
+        .memory_init_cow(true)
+        .consume_fuel(config.fuel);
+    wasm
 }
 
 fn pool(instances_max: u32) -> PoolingAllocationConfig {

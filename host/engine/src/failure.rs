@@ -84,11 +84,11 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
 
 /// Classifies an error that the function returned. One that passes on a store's failure is the
 /// platform's, not the user's: another attempt may find the store well.
-pub(crate) fn returned(error: UserError, state: &mut State) -> Outcome {
+pub(crate) fn returned(error: UserError, state: &State) -> Outcome {
     let says =
         |text: &str| std::iter::once(&error.message).chain(&error.causes).any(|m| m.contains(text));
-    match state.storage.failure.take() {
-        Some(failure) if says(&failure.message) => Outcome::Platform(failure),
+    match &state.storage.failure {
+        Some(failure) if says(&failure.message) => Outcome::Platform(failure.clone()),
         _ => Outcome::Failed(error),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, FunctionInfo, Limits,
-    Outcome, Output, Report, Reports, Stats, Task, TaskHandler, layout,
+    Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, Exceeded, FunctionInfo,
+    JobStarter, Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waits, layout,
 };
 use samara_store::{Location, Locator, PutOptions, StoreExt};
 use samara_wit::value::ArgumentWriter;
@@ -16,7 +16,8 @@ use samara_wit::value::ArgumentWriter;
 use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::store_error;
-use crate::run::Job;
+use crate::job::Job;
+use crate::shared::{Ended, shareable};
 
 /// Outputs up to this size ride in the reply; larger ones go to the job's store. Well below what
 /// any backend's reply may hold (AWS Lambda: 6 MB for a whole batch).
@@ -35,6 +36,7 @@ pub struct Handler {
     engine: Engine,
     locator: Arc<Locator>,
     components: Mutex<Components>,
+    jobs: OnceLock<Weak<dyn JobStarter>>,
 }
 
 /// Components by name. Each has a lock of its own, so that one is prepared once however many
@@ -52,7 +54,14 @@ type Slot = Mutex<Option<Arc<Prepared>>>;
 impl Handler {
     /// A handler that opens stores and objects through `locator`.
     pub fn new(engine: Engine, locator: Arc<Locator>) -> Self {
-        Self { engine, locator, components: Mutex::default() }
+        Self { engine, locator, components: Mutex::default(), jobs: OnceLock::new() }
+    }
+
+    /// Lets tasks start jobs through `jobs`. Held weakly, because who starts jobs mostly owns this
+    /// handler; where it is gone, or never was, tasks are told that they cannot start any. The
+    /// first call counts.
+    pub fn set_jobs(&self, jobs: Weak<dyn JobStarter>) {
+        let _first_counts = self.jobs.set(jobs);
     }
 
     /// Lists the functions of a component that is in `store`.
@@ -130,21 +139,81 @@ impl Handler {
         Ok(root.join(key))
     }
 
-    fn run_task(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
-        let task = match self.gather(job.batch, task) {
+    /// Runs tasks of a batch that may share instances, each instance as many as it may take.
+    fn run_shared(
+        &self,
+        prepared: &Prepared,
+        job: &Arc<Job>,
+        tasks: &[Task],
+        report: &mut dyn FnMut(Reports),
+    ) {
+        let mut left = tasks;
+        while let Some(first) = left.first() {
+            let (together, rest) = left.split_at(shareable(left).len().max(1));
+            left = rest;
+            if together.len() == 1 {
+                report(Reports::Each(vec![self.run_task(prepared, job, first)]));
+                continue;
+            }
+            match self.engine.run_shared(prepared, job, together) {
+                Ended::Answered(answers) => {
+                    let large = |task: &Task, output| self.large(job.batch(), task, output);
+                    answers.report(together, inline_max(job.batch()), large, report);
+                }
+                // One bad input harms no other: each once more, in an instance of its own.
+                Ended::Spoilt => {
+                    for task in together {
+                        report(Reports::Each(vec![self.run_task(prepared, job, task)]));
+                    }
+                }
+                Ended::All(outcome) => {
+                    let reports = together.iter().map(|task| ended(task, outcome.clone()));
+                    report(Reports::Each(reports.collect()));
+                }
+            }
+        }
+    }
+
+    fn run_task(&self, prepared: &Prepared, job: &Arc<Job>, task: &Task) -> Report {
+        let clock = &*self.engine.inner().clock;
+        let before = clock.monotonic();
+        let task = match self.gather(job.batch(), task) {
             Ok(task) => task,
-            Err(error) => return not_run(task, error),
+            Err(error) => return ended(task, Outcome::Platform(error)),
+        };
+        let gathered = match &task {
+            Cow::Borrowed(_) => Duration::ZERO,
+            Cow::Owned(_) => clock.monotonic().saturating_sub(before),
         };
         let mut report = self.engine.run(prepared, job, &task);
+        let stats = &mut report.stats;
+        stats.fetch += gathered;
+        stats.wall += gathered;
+        stats.started = stats.started.saturating_sub(gathered);
         if let Outcome::Success(Output::Inline(bytes)) = &report.outcome
             && bytes.len() > INLINE_BYTES_MAX
         {
-            report.outcome = match self.store_output(job.batch, &task, bytes.clone()) {
-                Ok(output) => Outcome::Success(output),
-                Err(error) => Outcome::Platform(error),
-            };
+            let (outcome, stored) = self.large(job.batch(), &task, bytes.clone());
+            (report.outcome, report.stats.store) = (outcome, stored.store);
         }
         report
+    }
+
+    /// What a task with a large output comes to, and the part of its statistics that is about that.
+    fn large(&self, batch: &Batch, task: &Task, bytes: Bytes) -> (Outcome, Stats) {
+        let (limit, size) = (batch.limits.output_bytes, bytes.len() as u64);
+        if size > limit {
+            let exceeded = Exceeded::Output { limit, size: Some(size) };
+            return (Outcome::LimitExceeded(exceeded), Stats::default());
+        }
+        let clock = &*self.engine.inner().clock;
+        let before = clock.monotonic();
+        let outcome = match self.store_output(batch, task, bytes) {
+            Ok(output) => Outcome::Success(output),
+            Err(error) => Outcome::Platform(error),
+        };
+        let store = clock.monotonic().saturating_sub(before);
+        (outcome, Stats { store, output_bytes: size, ..Stats::default() })
     }
 
     /// A task with its stored arguments in place.
@@ -184,17 +253,28 @@ impl Handler {
 }
 
 impl TaskHandler for Handler {
-    fn run(&self, batch: &Batch, cancel: &Cancel, report: &mut dyn FnMut(Reports)) {
-        let job = Job { batch, locator: &self.locator, cancel };
+    fn run(
+        &self,
+        batch: &Arc<Batch>,
+        cancel: &Cancel,
+        waits: &Arc<dyn Waits>,
+        report: &mut dyn FnMut(Reports),
+    ) {
+        let jobs = self.jobs.get().cloned();
+        let job = Job::new(batch, &self.locator, cancel).with_nested(jobs, waits);
+        let job = Arc::new(job);
         match self.component(batch.component, &batch.store) {
+            Ok(prepared) if batch.reuse => {
+                self.run_shared(&prepared, &job, &batch.tasks, report);
+            }
             Ok(prepared) => {
                 for task in &batch.tasks {
-                    report(Reports::Each(vec![self.run_task(&prepared, job, task)]));
+                    report(Reports::Each(vec![self.run_task(&prepared, &job, task)]));
                 }
             }
             Err(error) => {
                 for task in &batch.tasks {
-                    report(Reports::Each(vec![not_run(task, error.clone())]));
+                    report(Reports::Each(vec![ended(task, Outcome::Platform(error.clone()))]));
                 }
             }
         }
@@ -227,12 +307,18 @@ fn listing_limits() -> Limits {
     limits
 }
 
-/// The report of a task whose component could not be had.
-fn not_run(task: &Task, error: Error) -> Report {
+/// Bytes of an output that needs no second look when it comes out of a shared instance.
+fn inline_max(batch: &Batch) -> usize {
+    let limit = usize::try_from(batch.limits.output_bytes).unwrap_or(usize::MAX);
+    INLINE_BYTES_MAX.min(limit)
+}
+
+/// The report of a task that has nothing to say but what it came to.
+fn ended(task: &Task, outcome: Outcome) -> Report {
     Report {
         index: task.index,
         attempt: task.attempt,
-        outcome: Outcome::Platform(error),
+        outcome,
         log: Vec::new(),
         log_dropped: 0,
         stats: Stats::default(),

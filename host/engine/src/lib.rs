@@ -17,21 +17,25 @@
 mod bindings;
 mod cache;
 pub mod capabilities;
+mod command;
 mod component;
 mod config;
 mod engine;
 mod failure;
 mod handler;
+mod job;
 mod log;
 mod partition;
 mod patience;
 mod permits;
 mod run;
+mod shared;
 mod state;
 mod ticker;
 
+pub use crate::command::{Command, Exit, Ran, Setting};
 pub use crate::component::Prepared;
 pub use crate::config::Config;
 pub use crate::engine::Engine;
 pub use crate::handler::Handler;
-pub use crate::run::Job;
+pub use crate::job::Job;

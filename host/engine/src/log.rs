@@ -1,5 +1,6 @@
 //! What a task logs, kept within its limit.
 
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -21,6 +22,7 @@ struct Inner {
     lines: Vec<LogLine>,
     dropped: u64,
     bytes_left: u64,
+    levels: Levels,
     /// Standard output and error, each up to its next line end.
     unfinished: [Vec<u8>; 2],
 }
@@ -41,6 +43,17 @@ pub(crate) enum Source {
     Err,
 }
 
+/// What becomes of a logged line's level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Levels {
+    /// It is kept beside the text.
+    Kept,
+    /// It stands in the text, as among printed lines.
+    Said,
+    /// The same, and the line goes to standard error at once.
+    Echoed,
+}
+
 // === impl Log ===
 
 impl Log {
@@ -49,12 +62,28 @@ impl Log {
             lines: Vec::new(),
             dropped: 0,
             bytes_left: bytes_max,
+            levels: Levels::Kept,
             unfinished: Default::default(),
         })))
     }
 
+    /// Adds a line that the guest logged.
     pub(crate) fn push(&self, level: Level, message: String) {
-        self.lock().push(level, message);
+        let mut inner = self.lock();
+        match inner.levels {
+            Levels::Kept => inner.push(level, message),
+            Levels::Said => inner.push(level, format!("{}: {message}", name(level))),
+            Levels::Echoed => {
+                let line = format!("{}: {message}\n", name(level));
+                let _nobody_reads = std::io::stderr().write_all(line.as_bytes());
+            }
+        }
+    }
+
+    /// Puts levels into the text, for a program's log, which stands among what it prints. With
+    /// `echo` lines go to standard error, and are not kept.
+    pub(crate) fn say_levels(&self, echo: bool) {
+        self.lock().levels = if echo { Levels::Echoed } else { Levels::Said };
     }
 
     pub(crate) fn stdio(&self, source: Source) -> Stdio {
@@ -72,6 +101,16 @@ impl Log {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
     }
 }
 

@@ -37,6 +37,11 @@ impl Patience {
         &self.io
     }
 
+    /// The time by the clock that deadlines are taken from.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }

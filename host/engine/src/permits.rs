@@ -1,6 +1,13 @@
 //! How many instances there may be at once: as many as the pool holds, and no more.
+//!
+//! A task that waits for a nested job keeps its instance, so a few are kept for those further down:
+//! a task of depth `d` leaves as many as there are levels below it. Whoever of those that wait took
+//! the last permit its depth allows has left one to the next level, so the deepest can always go
+//! on.
 
 use std::sync::{Condvar, Mutex, PoisonError};
+
+use samara_core::nested::DEPTH_MAX;
 
 /// Lends a fixed number of permits.
 #[derive(Debug)]
@@ -16,14 +23,21 @@ pub(crate) struct Permit<'a>(&'a Permits);
 // === impl Permits ===
 
 impl Permits {
+    /// Permits for `count` tasks that are in no other, and those that are kept for nested ones.
     pub(crate) fn new(count: u32) -> Self {
-        Self { free: Mutex::new(count), returned: Condvar::new() }
+        Self { free: Mutex::new(Self::in_all(count)), returned: Condvar::new() }
     }
 
-    /// Waits for a permit.
-    pub(crate) fn take(&self) -> Permit<'_> {
+    /// How many instances there may be where `count` may be of tasks that are in no other.
+    pub(crate) fn in_all(count: u32) -> u32 {
+        count.saturating_add(DEPTH_MAX)
+    }
+
+    /// Waits for a permit for a task of that depth.
+    pub(crate) fn take(&self, depth: u32) -> Permit<'_> {
+        let kept = DEPTH_MAX.saturating_sub(depth);
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.returned.wait_while(free, |free| *free == 0);
+        let waited = self.returned.wait_while(free, |free| *free <= kept);
         *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
         Permit(self)
     }
@@ -34,7 +48,8 @@ impl Permits {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.returned.notify_one();
+        // All: the one that is woken may be of a depth that has to go on waiting.
+        self.0.returned.notify_all();
     }
 }
 
@@ -51,7 +66,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        let _permit = permits.take();
+                        let _permit = permits.take(0);
                         most.fetch_max(out.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         std::thread::yield_now();
                         out.fetch_sub(1, Ordering::SeqCst);
@@ -60,5 +75,14 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 3);
+    }
+
+    #[test]
+    fn those_that_wait_leave_room_for_what_they_wait_for() {
+        let permits = Permits::new(2);
+        let _roots = [permits.take(0), permits.take(0)];
+        // Each level waits for the one below; were none kept, the first of these would hang.
+        let _below: Vec<_> = (1..=DEPTH_MAX).map(|depth| permits.take(depth)).collect();
+        assert_eq!(*permits.free.lock().unwrap(), 0);
     }
 }

@@ -1,14 +1,14 @@
 //! One task in one fresh instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Arguments, Batch, Cancel, Error, ErrorKind, Exceeded, FunctionInfo, Limits, Outcome, Output,
-    Report, Stats, Task, UserError, UserErrorKind,
+    Arguments, Batch, Cancel, Clock, Error, ErrorKind, Exceeded, FunctionInfo, Limits, LogLine,
+    Outcome, Output, Report, Stats, Task, UserError, UserErrorKind,
 };
-use samara_store::Locator;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::exports::samara::function::functions::Failure;
@@ -16,6 +16,7 @@ use crate::capabilities::{partition, storage, task, wasi};
 use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::{self, Stop};
+use crate::job::Job;
 use crate::log::Log;
 use crate::partition::Reader;
 use crate::patience::Patience;
@@ -24,15 +25,40 @@ use crate::state::{Memory, RESOURCES_MAX, State};
 /// Epochs between two looks at the deadline and the cancellation.
 const EPOCHS_PER_CHECK: u64 = 1;
 
-/// What the tasks of a batch share.
-#[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
-    /// Job, function, limits and grants; its tasks are not looked at.
-    pub batch: &'a Batch,
-    /// Opens the objects that tasks name.
-    pub locator: &'a Arc<Locator>,
-    /// Ends running tasks.
-    pub cancel: &'a Cancel,
+/// Instructions that a guest may execute where they are counted: more than any can in its time.
+const FUEL: u64 = u64::MAX;
+
+/// Measures from an instance's start to its end.
+pub(crate) struct Meter<'a> {
+    clock: &'a dyn Clock,
+    started: Duration,
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// What an instance left when it ended.
+pub(crate) struct Used {
+    pub(crate) log: Vec<LogLine>,
+    pub(crate) log_dropped: u64,
+    pub(crate) stats: Stats,
+}
+
+// === impl Meter ===
+
+impl<'a> Meter<'a> {
+    pub(crate) fn start(clock: &'a dyn Clock) -> Self {
+        let (started, wall) = (clock.unix(), clock.monotonic());
+        Self { clock, started, wall, cpu: clock.thread_cpu() }
+    }
+
+    fn stop(&self, stats: Stats) -> Stats {
+        Stats {
+            started: self.started,
+            wall: self.clock.monotonic().saturating_sub(self.wall),
+            cpu: self.clock.thread_cpu().saturating_sub(self.cpu),
+            ..stats
+        }
+    }
 }
 
 // === impl Engine ===
@@ -41,11 +67,12 @@ impl Engine {
     /// Runs one task in a fresh instance. Blocks; whatever the guest does is a report.
     ///
     /// Must not be called on a thread that drives an async runtime.
-    pub fn run(&self, prepared: &Prepared, job: Job<'_>, task: &Task) -> Report {
+    pub fn run(&self, prepared: &Prepared, job: &Arc<Job>, task: &Task) -> Report {
         // Before the task's time begins: waiting for others is not its own.
-        let _permit = self.inner().permits.take();
-        let clock = Arc::clone(&self.inner().clock);
-        let started = clock.monotonic();
+        let _permit = self.inner().permits.take(job.batch().depth);
+        // Also when the state is dropped: what a guest left open may have to be cleaned up.
+        let _entered = self.inner().io.enter();
+        let meter = Meter::start(&*self.inner().clock);
         let report = |outcome| Report {
             index: task.index,
             attempt: task.attempt,
@@ -59,17 +86,34 @@ impl Engine {
             Err(error) => return report(Outcome::Platform(error)),
         };
         let mut store = self.store(state);
-        let outcome = self.call(prepared, &mut store, &job.batch.function, task);
+        let outcome = self.call(prepared, &mut store, &job.batch().function, task);
+        let output_bytes = match &outcome {
+            Outcome::Success(Output::Inline(bytes)) => bytes.len() as u64,
+            _ => 0,
+        };
+        let Used { log, log_dropped, stats } = self.end(store, &meter);
+        Report { log, log_dropped, stats: Stats { output_bytes, ..stats }, ..report(outcome) }
+    }
+
+    /// Ends an instance, and says what it used.
+    pub(crate) fn end(&self, store: Store<State>, meter: &Meter<'_>) -> Used {
+        let fuel = self.inner().fuel.then(|| FUEL - store.get_fuel().unwrap_or(FUEL));
         let state = store.into_data();
         let (log, log_dropped) = state.log.take();
         let stats = Stats {
-            wall: clock.monotonic().saturating_sub(started),
+            fetch: state.partition.waited,
             memory_peak: state.memory.peak(),
             bytes_read: state.partition.bytes_read,
+            storage_read: state.storage.read,
+            storage_written: state.storage.written,
+            host_calls: state.calls,
             progress: state.task.progress,
+            fuel,
             ..Stats::default()
         };
-        Report { log, log_dropped, stats, ..report(outcome) }
+        // What the guest left open is dropped within its time.
+        drop(state);
+        Used { log, log_dropped, stats: meter.stop(stats) }
     }
 
     /// Asks a component for its functions, within `limits`.
@@ -91,10 +135,9 @@ impl Engine {
             tasks: Vec::new(),
         };
         let task = Task { index: 0, attempt: 0, arguments: Default::default(), partition: None };
-        let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
-        let job = Job { batch: &batch, locator: &locator, cancel: &cancel };
-        let _permit = self.inner().permits.take();
-        let state = self.state(job, &task).map_err(Outcome::Platform)?;
+        let job = Arc::new(Job::new(&Arc::new(batch), &Arc::default(), &Cancel::default()));
+        let _permit = self.inner().permits.take(0);
+        let state = self.state(&job, &task).map_err(Outcome::Platform)?;
         let mut store = self.store(state);
         let _running = self.inner().ticker.running();
         let _entered = self.inner().io.enter();
@@ -107,17 +150,17 @@ impl Engine {
         }
     }
 
-    fn state(&self, job: Job<'_>, task: &Task) -> Result<State, samara_core::Error> {
-        let limits = job.batch.limits;
+    pub(crate) fn state(&self, job: &Arc<Job>, task: &Task) -> Result<State, samara_core::Error> {
+        let limits = job.batch().limits;
         let patience = Patience::new(
             self.inner().io.clone(),
             Arc::clone(&self.inner().clock),
             limits.time,
-            job.cancel.clone(),
+            job.cancel().clone(),
         );
         let log = Log::new(limits.log_bytes);
         let open = |partition: &samara_core::Partition| {
-            let location = job.locator.open(&partition.object);
+            let location = job.locator().open(&partition.object);
             location.map(|location| Reader::new(partition.clone(), location))
         };
         let reader = task.partition.as_deref().map(open).transpose();
@@ -128,30 +171,24 @@ impl Engine {
             memory: Memory::new(limits.memory_bytes),
             wasi: wasi::context(&log),
             panic: None,
+            calls: 0,
             partition: partition::Granted {
                 index: task.index,
-                count: job.batch.task_count,
+                count: job.batch().task_count,
                 reader: reader.map_err(|error| failure::store_error(&error))?,
                 bytes_read: 0,
+                waited: Duration::ZERO,
             },
-            storage: storage::Granted {
-                grants: job.batch.grants.clone(),
-                locator: Arc::clone(job.locator),
-                failure: None,
-            },
-            task: task::Granted {
-                job: job.batch.job,
-                index: task.index,
-                attempt: task.attempt,
-                progress: (0, 0),
-            },
+            storage: storage::Granted::default(),
+            job: Arc::clone(job),
+            task: task::Granted { index: task.index, attempt: task.attempt, progress: (0, 0) },
             table,
             patience,
             log,
         })
     }
 
-    fn store(&self, state: State) -> Store<State> {
+    pub(crate) fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(&self.inner().engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(EPOCHS_PER_CHECK);
@@ -162,6 +199,9 @@ impl Engine {
         let limits = &store.data().limits;
         let fuel = limits.host_call_bytes.max(limits.output_bytes);
         store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
+        if self.inner().fuel {
+            store.set_fuel(FUEL).expect("an engine that counts was made to");
+        }
         store
     }
 
@@ -180,14 +220,9 @@ impl Engine {
             return Outcome::Platform(Error::new(ErrorKind::Internal, text));
         };
         let _running = self.inner().ticker.running();
-        let _entered = self.inner().io.enter();
-        let instance = match prepared.instantiate(store) {
+        let instance = match instantiate(prepared, store) {
             Ok(instance) => instance,
-            // The guest's own start may trap, or run until it is stopped.
-            Err(error) if error.is::<Stop>() || error.is::<wasmtime::Trap>() => {
-                return failure::outcome(error, store.data_mut());
-            }
-            Err(error) => return failure::instantiation(&error, store.data()),
+            Err(outcome) => return outcome,
         };
         let called = prepared
             .call(store, &instance)
@@ -201,6 +236,20 @@ impl Engine {
             Err(error) => failure::outcome(error, store.data_mut()),
         }
     }
+}
+
+/// An instance, or what its start came to.
+pub(crate) fn instantiate(
+    prepared: &Prepared,
+    store: &mut Store<State>,
+) -> Result<Instance, Outcome> {
+    prepared.instantiate(store).map_err(|error| {
+        // The guest's own start may trap, or run until it is stopped.
+        match error.is::<Stop>() || error.is::<wasmtime::Trap>() {
+            true => failure::outcome(error, store.data_mut()),
+            false => failure::instantiation(&error, store.data()),
+        }
+    })
 }
 
 fn success(output: Bytes, limit: u64) -> Outcome {

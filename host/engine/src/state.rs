@@ -1,11 +1,14 @@
 //! What belongs to one running task: its sandbox's view of the host.
 
+use std::sync::Arc;
+
 use samara_core::Limits;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::capabilities::{partition, storage, task};
+use crate::job::Job;
 use crate::log::Log;
 use crate::patience::Patience;
 
@@ -18,10 +21,13 @@ const TABLE_ELEMENT_BYTES: usize = 8;
 /// The state behind one instance.
 pub(crate) struct State {
     pub(crate) limits: Limits,
+    pub(crate) job: Arc<Job>,
     pub(crate) memory: Memory,
     pub(crate) patience: Patience,
     pub(crate) log: Log,
     pub(crate) panic: Option<(String, String)>,
+    /// Calls into the host.
+    pub(crate) calls: u64,
     pub(crate) partition: partition::Granted,
     pub(crate) storage: storage::Granted,
     pub(crate) task: task::Granted,

@@ -1,39 +1,26 @@
 //! `local:` — tasks run in this process, each slot a thread.
 
 mod config;
+mod pool;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use samara_core::{
     Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Report, Reports, Runtime,
-    TaskHandler,
+    TaskHandler, Waits,
 };
 use tokio::sync::oneshot;
 
 use crate::Context;
-use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_WAIT, STACK_BYTES};
+use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_WAIT};
+use crate::local::pool::Pool;
 
 /// Threads that run batches. They end when the runtime is dropped, after the batch they run.
 pub struct Local {
-    queue: Arc<Queue>,
-    slots: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    requests: VecDeque<Request>,
-    closed: bool,
+    pool: Arc<Pool>,
 }
 
 /// A batch and who is told of it.
@@ -54,35 +41,15 @@ struct Pending<'a> {
 
 pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Error> {
     let config = Config::parse(url, context)?;
-    Ok(Arc::new(Local::start(&config)?))
+    Ok(Arc::new(Local { pool: Pool::start(config)? }))
 }
 
 // === impl Local ===
 
-impl Local {
-    fn start(config: &Config) -> Result<Self, Error> {
-        let queue = Arc::new(Queue::default());
-        // From here on, dropping `local` ends the threads that were started.
-        let local = Self { queue: Arc::clone(&queue), slots: config.slots };
-        for slot in 0..config.slots {
-            let (queue, handler) = (Arc::clone(&queue), Arc::clone(&config.handler));
-            let clock = Arc::clone(&config.clock);
-            thread::Builder::new()
-                .name(format!("samara-slot-{slot}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || work(&queue, &*handler, &*clock))
-                .map_err(|error| {
-                    Error::new(ErrorKind::Internal, format!("cannot start a thread: {error}"))
-                })?;
-        }
-        Ok(local)
-    }
-}
-
 #[async_trait]
 impl Runtime for Local {
     fn capacity(&self) -> Capacity {
-        Capacity::new(self.slots, BATCH_TASKS_MAX)
+        Capacity::new(self.pool.slots(), BATCH_TASKS_MAX)
     }
 
     async fn invoke(
@@ -92,7 +59,7 @@ impl Runtime for Local {
         observer: Arc<dyn Observer>,
     ) -> Result<(), Error> {
         let (done, ended) = oneshot::channel();
-        self.queue.push(Request { batch, cancel, observer, done });
+        self.pool.push(Request { batch, cancel, observer, done });
         ended.await.map_err(|_| {
             Error::new(ErrorKind::Lost, "the thread that ran the batch ended: a defect of Samara's")
         })
@@ -101,53 +68,19 @@ impl Runtime for Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        self.queue.close();
+        self.pool.close();
     }
 }
 
 impl fmt::Display for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "local:{}", self.slots)
+        write!(f, "local:{}", self.pool.slots())
     }
 }
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("slots", &self.slots).finish_non_exhaustive()
-    }
-}
-
-// === impl Queue ===
-
-impl Queue {
-    fn push(&self, request: Request) {
-        self.lock().requests.push_back(request);
-        self.changed.notify_one();
-    }
-
-    fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        state.requests.clear();
-        self.changed.notify_all();
-    }
-
-    /// Waits for the next request; none when the runtime was dropped.
-    fn pop(&self) -> Option<Request> {
-        let mut state = self.lock();
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(request) = state.requests.pop_front() {
-                return Some(request);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        f.debug_struct("Local").field("slots", &self.pool.slots()).finish_non_exhaustive()
     }
 }
 
@@ -172,14 +105,17 @@ impl Pending<'_> {
     }
 }
 
-/// What one slot does.
-fn work(queue: &Queue, handler: &dyn TaskHandler, clock: &dyn Clock) {
-    while let Some(Request { batch, cancel, observer, done }) = queue.pop() {
+// === impl Request ===
+
+impl Request {
+    /// Runs the batch on this thread.
+    fn run(self, handler: &dyn TaskHandler, waits: &Arc<dyn Waits>, clock: &dyn Clock) {
+        let Self { batch, cancel, observer, done } = self;
         observer.started();
         let sent = clock.monotonic();
         let mut pending = Pending { reports: Vec::new(), sent, clock, observer: &*observer };
         let run = std::panic::AssertUnwindSafe(|| {
-            handler.run(&batch, &cancel, &mut |reports| pending.add(reports));
+            handler.run(&batch, &cancel, waits, &mut |reports| pending.add(reports));
         });
         // A panic here is a defect of ours. The slot survives it; the tasks without a report count
         // as lost and are tried again.
@@ -192,7 +128,9 @@ fn work(queue: &Queue, handler: &dyn TaskHandler, clock: &dyn Clock) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::Mutex;
+
     use bytes::Bytes;
     use samara_core::{
         Arguments, ComponentId, Grants, JobId, Limits, Outcome, Output, Stats, Task,
@@ -205,7 +143,13 @@ mod tests {
     struct Echo;
 
     impl TaskHandler for Echo {
-        fn run(&self, batch: &Batch, _: &Cancel, report: &mut dyn FnMut(Reports)) {
+        fn run(
+            &self,
+            batch: &Arc<Batch>,
+            _: &Cancel,
+            _: &Arc<dyn Waits>,
+            report: &mut dyn FnMut(Reports),
+        ) {
             for task in &batch.tasks {
                 assert_ne!(task.index, 13, "planted");
                 report(Reports::Each(vec![Report {
@@ -220,7 +164,7 @@ mod tests {
         }
     }
 
-    fn batch(indices: std::ops::Range<u64>) -> Arc<Batch> {
+    pub(crate) fn batch(indices: std::ops::Range<u64>) -> Arc<Batch> {
         let task =
             |index| Task { index, attempt: 0, arguments: Arguments::default(), partition: None };
         Arc::new(Batch {
@@ -238,9 +182,8 @@ mod tests {
     }
 
     fn local(slots: usize) -> Arc<dyn Runtime> {
-        let mut context = Context::default();
-        context.handler = Some(Arc::new(Echo));
-        context.slots = Some(slots);
+        let handler: Option<Arc<dyn TaskHandler>> = Some(Arc::new(Echo));
+        let context = Context { handler, slots: Some(slots), ..Context::default() };
         crate::open("local:", &context).unwrap()
     }
 

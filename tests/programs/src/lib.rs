@@ -8,8 +8,11 @@
 pub mod ends;
 pub mod input;
 pub mod isolation;
+pub mod nested;
+pub mod objects;
 pub mod records;
 pub mod reduce;
+pub mod reuse;
 pub mod sandbox;
 pub mod store;
 pub mod task;

@@ -18,6 +18,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("host/store", &["host/core"]),
     ("host/engine", &["wit", "host/store", "host/core"]),
     ("runtimes", &["host/core"]),
+    ("host/runner", &["host/engine", "host/store", "host/core"]),
     ("host/driver", &["runtimes", "host/store", "host/engine", "host/core", "host/build", "wit"]),
     ("host/worker", &["runtimes", "host/engine", "host/store", "host/core"]),
     // Guests: components are all that they and the host share.
@@ -25,9 +26,13 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("examples/*/function", &["guest-sdk"]),
     ("tests/programs", &["guest-sdk", "host/build"]),
     // What stands at the top.
-    // The suite is in the command, for users to try their own runtime and store; by way of it, so
-    // are the natively compiled guests under test, for their handles' sake.
-    ("host/cli", &["host/driver", "host/build", "host/core", "wit", "tests/conformance"]),
+    // It runs tests in the sandbox by itself: the driver knows jobs, and these are none. The suite is
+    // in the command, for users to try their own runtime and store; by way of it, so are the natively
+    // compiled guests under test, for their handles' sake.
+    (
+        "host/cli",
+        &["host/driver", "host/runner", "host/build", "host/core", "wit", "tests/conformance"],
+    ),
     ("examples/*", &["host/driver", "host/build", "examples/*/function"]),
     ("tests/xtask", &["host/build"]),
     ("tests/tidy", &[]),
@@ -45,11 +50,13 @@ pub const RESERVED: &[(&str, &[&str], &str)] = &[
             "host/store",
             "host/engine",
             "runtimes",
+            "host/runner",
             "host/driver",
             "host/worker",
             "host/cli",
             "examples/*",
             "tests/conformance",
+            "tests/engine",
             "tests/sim",
             "tests/chaos",
             "benches",

@@ -3,6 +3,7 @@
 //! A guest gets nothing that stands not here. Each module holds what was granted for one task
 //! (`Granted`) and the host's side of the interface.
 
+pub mod jobs;
 pub(crate) mod partition;
 pub mod storage;
 pub(crate) mod task;

@@ -1,5 +1,7 @@
 //! `samara:function/partition`: the task's part of the input.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::bindings::samara::function::partition::{Description, Host};
@@ -19,10 +21,13 @@ pub(crate) struct Granted {
     pub(crate) count: u64,
     pub(crate) reader: Option<Reader>,
     pub(crate) bytes_read: u64,
+    /// Time that the guest waited for it.
+    pub(crate) waited: Duration,
 }
 
 impl Host for State {
     fn describe(&mut self) -> wasmtime::Result<Description> {
+        self.calls += 1;
         let Granted { index, count, ref reader, .. } = self.partition;
         let partition = reader.as_ref().map(Reader::partition);
         Ok(Description {
@@ -36,11 +41,14 @@ impl Host for State {
     }
 
     fn read(&mut self, max: u32) -> wasmtime::Result<Result<Vec<u8>, Error>> {
+        self.calls += 1;
         let Some(reader) = &mut self.partition.reader else {
             return Ok(Err(Error::Invalid("the task has no partition".to_owned())));
         };
         let max = max.clamp(1, CHUNK_BYTES_MAX) as usize;
+        let before = self.patience.now();
         let pulled = self.patience.wait(reader.next(max, self.patience.io()));
+        self.partition.waited += self.patience.now().saturating_sub(before);
         // A platform failure ends the guest here: it is not the function's to handle, and would
         // otherwise come back as an error of the user's.
         let chunk: Bytes = match pulled {

@@ -1,11 +1,12 @@
 //! `samara:function/storage`: objects by URL, within the task's grants.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use samara_core::{Access, Grants};
+use samara_core::Access;
 use samara_store::{
-    GetOptions, ListOptions, Location, Locator, Metadata as Stored, PutMode, PutOptions, StoreExt,
+    GetOptions, ListOptions, Location, Metadata as Stored, PutMode, PutOptions, StoreExt,
 };
 use wasmtime::component::Resource;
 
@@ -17,13 +18,15 @@ use crate::state::State;
 /// Entries of one listing page: about 100 KB for the guest.
 const PAGE_ENTRIES_MAX: u32 = 1000;
 
-/// What one task may reach.
-#[derive(Debug)]
+/// What storage calls leave behind for the task's outcome.
+#[derive(Debug, Default)]
 pub(crate) struct Granted {
-    pub(crate) grants: Grants,
-    pub(crate) locator: Arc<Locator>,
     /// The last failure of a store that was no answer to the guest's question.
     pub(crate) failure: Option<samara_core::Error>,
+    /// Bytes that the guest read.
+    pub(crate) read: u64,
+    /// Bytes that it wrote.
+    pub(crate) written: u64,
 }
 
 /// An object that a guest is writing in pieces.
@@ -42,22 +45,23 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-// === impl Granted ===
+// === impl State ===
 
-impl Granted {
+impl State {
     /// Opens `url` if the grants allow it.
-    fn open(&self, url: &str, access: Access) -> Result<Location, Error> {
+    fn open_granted(&self, url: &str, access: Access) -> Result<Location, Error> {
+        if let Some(private) = self.job.private() {
+            return Ok(private.join(&private_key(url)?));
+        }
         // Checked before anything is opened: a guest can name any number of stores.
-        let canonical = self.locator.canonical(url).map_err(|error| guest_error(&error))?;
-        if !self.grants.allow(&canonical, access) {
+        let canonical = self.job.locator().canonical(url).map_err(|error| guest_error(&error))?;
+        if !self.job.grants().allow(&canonical, access) {
             let verb = if access == Access::Read { "read" } else { "write" };
             return Err(Error::NotGranted(format!("no grant of this job lets it {verb} {url}")));
         }
-        self.locator.open(&canonical).map_err(|error| guest_error(&error))
+        self.job.locator().open(&canonical).map_err(|error| guest_error(&error))
     }
-}
 
-impl State {
     /// Runs one store call within the task's patience.
     fn call<T>(&mut self, future: impl Future<Output = samara_store::Result<T>>) -> Answer<T> {
         match self.patience.wait(future) {
@@ -84,12 +88,26 @@ impl State {
     }
 
     fn write(&mut self, url: &str, bytes: Vec<u8>, mode: PutMode) -> Answer<Metadata> {
-        let location = match self.storage.open(url, Access::ReadWrite) {
+        let location = match self.open_granted(url, Access::ReadWrite) {
             Ok(location) => location,
             Err(error) => return Ok(Err(error)),
         };
+        let size = bytes.len() as u64;
         let put = location.store.put(&location.key, Bytes::from(bytes), put_options(mode));
-        Ok(self.call(put)?.map(Metadata::from))
+        let answer = self.call(put)?.map(Metadata::from);
+        self.storage.written += if answer.is_ok() { size } else { 0 };
+        Ok(answer)
+    }
+
+    fn read_range(
+        &mut self,
+        location: &Location,
+        range: Range<u64>,
+        if_match: Option<&str>,
+    ) -> Answer<Vec<u8>> {
+        let answer = self.call(location.store.read_range(&location.key, range, if_match))?;
+        self.storage.read += answer.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Ok(answer.map(Vec::from))
     }
 }
 
@@ -105,12 +123,12 @@ macro_rules! answered {
 
 impl Host for State {
     fn get(&mut self, url: String) -> Answer<Vec<u8>> {
-        let location = answered!(self.storage.open(&url, Access::Read));
+        self.calls += 1;
+        let location = answered!(self.open_granted(&url, Access::Read));
         let metadata = answered!(self.call(location.store.head(&location.key))?);
         answered!(self.refuse_large(&url, metadata.size));
         let etag = Some(metadata.etag.as_str());
-        let read = location.store.read_range(&location.key, 0..metadata.size, etag);
-        Ok(self.call(read)?.map(Vec::from))
+        self.read_range(&location, 0..metadata.size, etag)
     }
 
     fn get_range(
@@ -120,46 +138,56 @@ impl Host for State {
         length: u64,
         if_match: Option<String>,
     ) -> Answer<Vec<u8>> {
-        let location = answered!(self.storage.open(&url, Access::Read));
+        self.calls += 1;
+        let location = answered!(self.open_granted(&url, Access::Read));
         answered!(self.refuse_large(&url, length));
         let range = offset..offset.saturating_add(length);
-        let read = location.store.read_range(&location.key, range, if_match.as_deref());
-        Ok(self.call(read)?.map(Vec::from))
+        self.read_range(&location, range, if_match.as_deref())
     }
 
     fn put(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
+        self.calls += 1;
         self.write(&url, bytes, PutMode::Overwrite)
     }
 
     fn put_if_absent(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
+        self.calls += 1;
         self.write(&url, bytes, PutMode::IfAbsent)
     }
 
     fn delete(&mut self, url: String) -> Answer<()> {
-        let location = answered!(self.storage.open(&url, Access::ReadWrite));
+        self.calls += 1;
+        let location = answered!(self.open_granted(&url, Access::ReadWrite));
         self.call(location.store.delete(&location.key))
     }
 
     fn head(&mut self, url: String) -> Answer<Metadata> {
-        let location = answered!(self.storage.open(&url, Access::Read));
+        self.calls += 1;
+        let location = answered!(self.open_granted(&url, Access::Read));
         Ok(self.call(location.store.head(&location.key))?.map(Metadata::from))
     }
 
     fn list_objects(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Page> {
-        let location = answered!(self.storage.open(&prefix, Access::Read));
+        self.calls += 1;
+        let location = answered!(self.open_granted(&prefix, Access::Read));
         let limit = if limit == 0 { PAGE_ENTRIES_MAX } else { limit.min(PAGE_ENTRIES_MAX) };
         let options = ListOptions { after, limit: Some(limit as usize), ..ListOptions::default() };
         let page = answered!(self.call(location.store.list(&location.key, options))?);
+        let private = self.job.private().map(|private| private.join("").key.len());
         let entries = page.entries.into_iter().map(|entry| Entry {
-            url: Location { store: Arc::clone(&location.store), key: entry.key }.url(),
+            url: match private {
+                Some(below) => private_url(entry.key.get(below..).unwrap_or_default()),
+                None => Location { store: Arc::clone(&location.store), key: entry.key }.url(),
+            },
             metadata: entry.metadata.into(),
         });
         Ok(Ok(Page { entries: entries.collect(), next: page.next }))
     }
 
     fn copy(&mut self, source: String, target: String) -> Answer<Metadata> {
-        let from = answered!(self.storage.open(&source, Access::Read));
-        let to = answered!(self.storage.open(&target, Access::ReadWrite));
+        self.calls += 1;
+        let from = answered!(self.open_granted(&source, Access::Read));
+        let to = answered!(self.open_granted(&target, Access::ReadWrite));
         if Arc::ptr_eq(&from.store, &to.store) {
             let copy = from.store.copy(&from.key, &to.key, PutOptions::default());
             return Ok(self.call(copy)?.map(Metadata::from));
@@ -170,7 +198,8 @@ impl Host for State {
 
 impl HostWriter for State {
     fn open(&mut self, url: String, if_absent: bool) -> Answer<Resource<Writer>> {
-        let location = answered!(self.storage.open(&url, Access::ReadWrite));
+        self.calls += 1;
+        let location = answered!(self.open_granted(&url, Access::ReadWrite));
         let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
         let open = location.store.writer(&location.key, put_options(mode));
         let inner = answered!(self.call(open)?);
@@ -178,15 +207,19 @@ impl HostWriter for State {
     }
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> Answer<()> {
+        self.calls += 1;
         let entry = self.table.get_mut(&writer)?;
         let Some(mut inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
+        let size = bytes.len() as u64;
         // A writer whose write failed stays closed: what it holds is no whole object.
         answered!(self.call(inner.write(Bytes::from(bytes)))?);
+        self.storage.written += size;
         self.table.get_mut(&writer)?.inner = Some(inner);
         Ok(Ok(()))
     }
 
     fn finish(&mut self, writer: Resource<Writer>) -> Answer<Metadata> {
+        self.calls += 1;
         let entry = self.table.get_mut(&writer)?;
         let Some(inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
         Ok(self.call(inner.finish())?.map(Metadata::from))
@@ -198,6 +231,25 @@ impl HostWriter for State {
         self.table.delete(writer)?;
         Ok(())
     }
+}
+
+/// The key of a URL's object in a private storage: its three parts as segments. The authority, which
+/// may be empty, gets a `-`, because a segment may not.
+fn private_key(url: &str) -> Result<String, Error> {
+    let parts = url.split_once("://").filter(|(scheme, _)| !scheme.contains('/'));
+    let Some((scheme, rest)) = parts else {
+        return Err(Error::Invalid(format!("{url} is not a URL")));
+    };
+    let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok(format!("{scheme}/{authority}-/{key}"))
+}
+
+/// The URL of such a key.
+fn private_url(key: &str) -> String {
+    let mut parts = key.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    let (scheme, authority, key) = (part(), part(), part());
+    format!("{scheme}://{}/{key}", authority.strip_suffix('-').unwrap_or(authority))
 }
 
 fn closed(url: &str) -> Error {
@@ -239,5 +291,20 @@ fn guest_error(error: &samara_store::Error) -> Error {
             Error::Invalid(text)
         }
         _ => Error::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_url_has_a_private_key() {
+        for url in ["mem:///a", "s3://b-/x/y", "file:///data/", "gs://b/", "a://-/-"] {
+            let key = private_key(url).unwrap();
+            assert!(!key.split('/').rev().skip(1).any(str::is_empty), "{key}");
+            assert_eq!(private_url(&key), url);
+        }
+        assert!(private_key("/a/path").is_err() && private_key("a/b://c").is_err());
     }
 }

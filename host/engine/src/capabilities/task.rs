@@ -11,7 +11,6 @@ const PANIC_BYTES_MAX: usize = 16 << 10;
 /// Which task this is, and how far it says it has come.
 #[derive(Debug)]
 pub(crate) struct Granted {
-    pub(crate) job: samara_core::JobId,
     pub(crate) index: u64,
     pub(crate) attempt: u32,
     pub(crate) progress: (u64, u64),
@@ -19,25 +18,44 @@ pub(crate) struct Granted {
 
 impl Host for State {
     fn current(&mut self) -> wasmtime::Result<Identity> {
+        self.calls += 1;
         let task = &self.task;
-        Ok(Identity { job: task.job.to_string(), index: task.index, attempt: task.attempt })
+        Ok(Identity {
+            job: self.job.batch().job.to_string(),
+            index: task.index,
+            attempt: task.attempt,
+        })
+    }
+
+    fn scratch(&mut self) -> wasmtime::Result<String> {
+        self.calls += 1;
+        Ok(self.job.objects().to_owned())
+    }
+
+    fn kept(&mut self) -> wasmtime::Result<String> {
+        self.calls += 1;
+        Ok(self.job.kept().to_owned())
     }
 
     fn log(&mut self, level: GuestLevel, message: String) -> wasmtime::Result<()> {
+        self.calls += 1;
         self.log.push(level.into(), message);
         Ok(())
     }
 
     fn progress(&mut self, done: u64, total: u64) -> wasmtime::Result<()> {
+        self.calls += 1;
         self.task.progress = (done, total);
         Ok(())
     }
 
     fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
+        self.calls += 1;
         Ok(self.patience.is_cancelled())
     }
 
     fn panicked(&mut self, mut message: String, location: String) -> wasmtime::Result<()> {
+        self.calls += 1;
         message.truncate(message.floor_char_boundary(PANIC_BYTES_MAX));
         self.panic = Some((message, location));
         Ok(())

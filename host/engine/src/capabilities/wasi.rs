@@ -8,6 +8,7 @@ use wasmtime_wasi::p2::bindings::io::poll as waiting;
 use wasmtime_wasi::p2::bindings::sync::io::poll;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+use crate::command::Setting;
 use crate::failure::Stop;
 use crate::log::{Log, Source};
 use crate::patience::Patience;
@@ -46,6 +47,18 @@ pub(crate) fn context(log: &Log) -> WasiCtx {
         .allow_tcp(false)
         .allow_udp(false)
         .max_random_size(RANDOM_BYTES_MAX);
+    builder.build()
+}
+
+/// A context that grants a program its command line and its output.
+pub(crate) fn program_context(log: &Log, setting: &Setting) -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    builder.args(&setting.arguments);
+    match setting.inherit {
+        true => builder.inherit_stdout().inherit_stderr(),
+        false => builder.stdout(log.stdio(Source::Out)).stderr(log.stdio(Source::Err)),
+    };
+    builder.allow_tcp(false).allow_udp(false).max_random_size(RANDOM_BYTES_MAX);
     builder.build()
 }
 
