@@ -175,13 +175,14 @@ impl Builder {
             context.handler = Some(Arc::clone(handler) as _);
         }
         let runtime = samara_runtimes::open(&self.runtime, &context)?;
-        Ok(Executor::of(Inner {
+        Ok(Executor::of(|starter| Inner {
             runtime,
             ephemeral: self.store.is_none(),
             store,
             locator,
             options,
             grants,
+            starter,
             clock,
             known: Mutex::default(),
             #[cfg(feature = "local")]

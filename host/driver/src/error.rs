@@ -168,6 +168,15 @@ impl TaskError {
         }
     }
 
+    /// What happened, and the user's chain of causes, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        if let Cause::Failed(error) = &self.cause {
+            error.causes.iter().for_each(|cause| text.extend([": ", cause]));
+        }
+        text
+    }
+
     /// What happened, by value.
     pub fn into_cause(self) -> Cause {
         self.0.cause

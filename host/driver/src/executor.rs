@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::iter::{Once, once};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use crate::job::{Numbers, Shared};
 use crate::joblog::JobLog;
 use crate::ledger::Ledger;
 use crate::manifest::Manifest;
+use crate::nested::Starter;
 use crate::plan::Partitions;
 use crate::progress::Progress;
 use crate::request::{Options, Request};
@@ -54,6 +55,9 @@ pub(crate) struct Inner {
     /// What jobs ask for unless they say otherwise.
     pub(crate) options: Options,
     pub(crate) grants: Grants,
+    /// Starts the jobs that tasks ask for.
+    #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "tasks run elsewhere"))]
+    pub(crate) starter: Arc<Starter>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Components that are stored and can run, and their functions.
     pub(crate) known: Mutex<BTreeMap<ComponentId, Option<Functions>>>,
@@ -75,10 +79,10 @@ pub enum CompiledCode {
 pub(crate) type Functions = Arc<[FunctionInfo]>;
 
 /// What is known of a job's inputs before any of them is taken.
-struct Inputs {
-    expected: Option<usize>,
-    partitions: Option<Arc<Partitions>>,
-    cancel: Cancel,
+pub(crate) struct Known {
+    pub(crate) expected: Option<usize>,
+    pub(crate) partitions: Option<Arc<Partitions>>,
+    pub(crate) cancel: Cancel,
 }
 
 // === impl Executor ===
@@ -93,8 +97,24 @@ impl Executor {
         Self::builder().build()
     }
 
-    pub(crate) fn of(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+    /// Makes an executor, whose tasks may start jobs through it.
+    pub(crate) fn of(make: impl FnOnce(Arc<Starter>) -> Inner) -> Self {
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| make(Arc::new(Starter(inner.clone()))));
+        #[cfg(feature = "local")]
+        if let Some(handler) = &inner.handler {
+            let starter: Weak<Starter> = Arc::downgrade(&inner.starter);
+            handler.set_jobs(starter);
+        }
+        Self(inner)
+    }
+
+    pub(crate) fn of_arc(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
+    /// What jobs ask for unless they say otherwise.
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
     }
 
     /// Settings to build an executor from.
@@ -319,7 +339,7 @@ impl Executor {
                 Feed::outputs(job, further, io)
             }
         };
-        self.start(request, feed, Inputs { expected, partitions, cancel }).await
+        self.start(request, feed, Known { expected, partitions, cancel }).await
     }
 
     /// Submits a job whose tasks come by a feed.
@@ -329,7 +349,7 @@ impl Executor {
         feed: Feed,
     ) -> Result<Arc<Shared>, Error> {
         self.check_function(&request.component, &request.function).await?;
-        let inputs = Inputs { expected: None, partitions: None, cancel: Cancel::default() };
+        let inputs = Known { expected: None, partitions: None, cancel: Cancel::default() };
         self.start(request, feed, inputs).await
     }
 
@@ -338,15 +358,14 @@ impl Executor {
         &self,
         request: Request,
         feed: Feed,
-        inputs: Inputs,
+        known: Known,
     ) -> Result<Arc<Shared>, Error> {
         let (inner, Request { component, function, options, .. }) = (&self.0, request);
-        let Inputs { expected, partitions, cancel } = inputs;
-        let tasks = expected.map(|tasks| tasks as u64);
+        let tasks = known.expected.map(|tasks| tasks as u64);
         let template = Batch {
             job: self.job_id()?,
             component: component.id(),
-            function: function.clone(),
+            function,
             store: inner.store.url(),
             limits: options.limits,
             grants: inner.grants.clone(),
@@ -355,15 +374,30 @@ impl Executor {
             depth: 0,
             tasks: Vec::new(),
         };
-        self.write_manifest(&template, tasks).await?;
+        if !inner.ephemeral {
+            let (manifest, store) = (self.manifest(&template, tasks), inner.store.clone());
+            self.clone().on_io(async move { manifest.write(&store).await }).await?;
+        }
+        Ok(self.begin(template, options, feed, known))
+    }
+
+    /// Begins with a job: from here on its handle says what becomes of it.
+    pub(crate) fn begin(
+        &self,
+        template: Batch,
+        options: Options,
+        feed: Feed,
+        known: Known,
+    ) -> Arc<Shared> {
+        let (inner, Known { expected, partitions, cancel }) = (&self.0, known);
         let (finish, finished) = watch::channel(false);
         let progress = match options.progress {
-            true => Progress::bar(&function, tasks),
+            true => Progress::bar(&template.function, expected.map(|tasks| tasks as u64)),
             false => Progress::default(),
         };
         let shared = Arc::new(Shared {
             id: template.job,
-            function,
+            function: template.function.clone(),
             partitions,
             ledger: Arc::new(Ledger::new(expected)),
             cancel: cancel.clone(),
@@ -372,7 +406,7 @@ impl Executor {
             finished,
             executor: self.clone(),
         });
-        let dispatch = Dispatch {
+        let mut dispatch = Dispatch {
             runtime: Arc::clone(&inner.runtime),
             policy: options.policy,
             ledger: Arc::clone(&shared.ledger),
@@ -385,16 +419,14 @@ impl Executor {
             finished: finish,
             template,
         };
-        let (store, wake) = (inner.store.clone(), Arc::clone(&shared.wake));
-        let ephemeral = inner.ephemeral;
+        let store = (!inner.ephemeral).then(|| inner.store.clone());
+        let wake = Arc::clone(&shared.wake);
         self.spawn(async move {
-            let mut dispatch = dispatch;
-            if !ephemeral {
-                dispatch.log = Some(JobLog::start(dispatch.template.job, store, cancel, wake));
-            }
+            let job = dispatch.template.job;
+            dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake));
             dispatch.run(feed).await;
         });
-        Ok(shared)
+        shared
     }
 
     /// The functions of a component that is stored and can run; none where this driver has no
@@ -431,15 +463,9 @@ impl Executor {
         Ok(())
     }
 
-    async fn write_manifest(&self, batch: &Batch, tasks: Option<u64>) -> Result<(), Error> {
-        if self.0.ephemeral {
-            // Nobody but this process could read it.
-            return Ok(());
-        }
+    fn manifest(&self, batch: &Batch, tasks: Option<u64>) -> Manifest {
         let unix_ms = u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX);
-        let manifest = Manifest::of(batch, tasks, self.runtime(), unix_ms);
-        let store = self.0.store.clone();
-        self.clone().on_io(async move { manifest.write(&store).await }).await
+        Manifest::of(batch, tasks, self.runtime(), unix_ms)
     }
 
     /// Says early and once what every task would say otherwise.
@@ -501,7 +527,7 @@ impl Executor {
         Ok(None)
     }
 
-    fn job_id(&self) -> Result<JobId, Error> {
+    pub(crate) fn job_id(&self) -> Result<JobId, Error> {
         let unix_ms = u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX);
         Ok(JobId::new(unix_ms, random()?))
     }

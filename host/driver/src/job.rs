@@ -376,6 +376,11 @@ impl<T> fmt::Debug for TaskFuture<T> {
 impl<T> Completed<T> {
     /// Results that are taken from the ledger at once.
     const AT_ONCE: usize = 256;
+
+    /// Stops the tasks that have not ended; their results still come, as errors.
+    pub fn cancel(&self) {
+        self.shared.cancel();
+    }
 }
 
 impl<T: Value> Stream for Completed<T> {

@@ -58,6 +58,7 @@ mod job;
 mod joblog;
 mod ledger;
 mod manifest;
+mod nested;
 mod objects;
 mod plan;
 mod policy;
