@@ -42,6 +42,10 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] samara_store::Error),
 
+    /// Settings in files, variables or flags: all that is wrong with them.
+    #[error(transparent)]
+    Settings(#[from] crate::settings::Problems),
+
     /// An option that makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -33,7 +33,7 @@ use crate::{Builder, Component, Encoded, Error, Inputs, Job, MapReduce, Plan, Su
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Executor(Arc<Inner>);
+pub struct Executor(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {

@@ -52,12 +52,15 @@ mod dispatch;
 mod environment;
 mod error;
 mod executor;
+mod health;
 mod inputs;
 mod job;
 mod ledger;
 mod objects;
 mod progress;
 mod reduce;
+pub mod settings;
+pub mod storage;
 mod summary;
 
 pub use futures::executor::block_on;
@@ -70,10 +73,13 @@ pub use crate::builder::Builder;
 pub use crate::component::Component;
 pub use crate::error::{Cause, Error, TaskError, TaskFailure};
 pub use crate::executor::{CompiledCode, Executor};
+pub use crate::health::default_cache_dir;
 pub use crate::inputs::{Inputs, Plan};
 pub use crate::job::{Completed, Encoded, Job, TaskFuture, Value};
 pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};
 pub use crate::reduce::MapReduce;
+pub use crate::settings::Settings;
+pub use crate::storage::Storage;
 pub use crate::summary::Summary;
 
 /// Typed function handles: what `#[function]` makes.
