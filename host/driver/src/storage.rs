@@ -249,11 +249,13 @@ impl Storage {
                     };
                     let inner = format!("{}{name}/", at.key);
                     let url = format!("{root}{inner}");
-                    if last.as_ref() != Some(&url) {
-                        entries.push(Ok(Entry::Directory(url.clone())));
-                        last = Some(url);
+                    if last.as_ref() == Some(&url) {
+                        // Names that the jump below does not pass are met one by one.
+                        continue;
                     }
-                    // On with what sorts after all that begins so, without reading it.
+                    entries.push(Ok(Entry::Directory(url.clone())));
+                    last = Some(url);
+                    // On with what sorts after nearly all that begins so, without reading it.
                     rest = Some(options.after(format!("{inner}{}", char::MAX)));
                     break;
                 }

@@ -80,7 +80,8 @@ impl Place {
         }
         match is_pattern {
             true => Ok(Self::Pattern(storage.find(place).await?)),
-            false => Ok(Self::Directory(format!("{}/", url.trim_end_matches('/')))),
+            false if url.ends_with('/') => Ok(Self::Directory(url)),
+            false => Ok(Self::Directory(format!("{url}/"))),
         }
     }
 }

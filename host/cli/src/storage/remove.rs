@@ -76,6 +76,11 @@ async fn looked_at(storage: &Storage, place: &str, recursive: bool) -> Result<Pl
             )));
         }
         Place::Directory(url) => {
+            if is_root(url) {
+                return Err(usage(format!(
+                    "{url} is a whole store; name what is to be removed, if it is all: {url}**"
+                )));
+            }
             let none = storage.list(url)?.try_next().await?.is_none();
             let location = url.trim_end_matches('/').to_owned();
             if none {
@@ -86,11 +91,6 @@ async fn looked_at(storage: &Storage, place: &str, recursive: bool) -> Result<Pl
                 return Err(usage(format!(
                     "{location}: no object is called so, but objects lie below it; to remove all \
                      of them: --recursive"
-                )));
-            }
-            if is_root(url) {
-                return Err(usage(format!(
-                    "{url} is a whole store; name what is to be removed, if it is all: {url}**"
                 )));
             }
         }

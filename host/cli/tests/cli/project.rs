@@ -51,11 +51,32 @@ fn samara(place: &Place, project: &Path, arguments: &[&str]) -> String {
 fn a_new_project_is_tested_built_and_run() {
     let place = Place::new();
     let made = place.samara(&["new", "made"]).ok();
-    expect![[""]].assert_eq(&made);
+    expect![[r#"
+        made made in made; next:
+
+          cd made
+          cargo test -p made-function
+          cargo run
+          samara run . count --over README.md --reduce add
+    "#]]
+    .assert_eq(&made);
     let project = tested(&place, "tpl-words", "word-count");
     let samara = |arguments: &[&str]| samara(&place, &project, arguments);
     let built = samara(&["build", "--out", "app.wasm"]);
-    expect![[""]].assert_eq(&place.steady(&built));
+    expect![[r#"
+        component  app.wasm
+        id         b3:[ID]
+        size       [SIZE] ([SIZE])
+        world      samara:function@0.1.0
+        functions  2
+
+          count(text: Partition) -> Result<Counts>  [pure]
+              Counts the words of one partition. Words are what white space separates.
+
+          add(a: Counts, b: Counts) -> Counts  [reduce, pure]
+              Adds the counts of two neighbours.
+    "#]]
+    .assert_eq(&place.steady(&built));
     let counted = samara(&["run", "app.wasm", "count", "--over", "function/src/lib.rs"]);
     assert!(counted.contains("\"fn\":"), "{counted}");
     let over = ["run", ".", "count", "--over", "README.md"];
@@ -79,8 +100,11 @@ fn a_project_of_csv_files_is_tested_and_run() {
     let project = tested(&place, "tpl-orders", "etl-csv");
     let out = format!("\"file://{}/out\"", project.display());
     let clean = ["run", ".", "clean", "--over", "data/*.csv", "--input", &out];
-    let cleaned =
-        samara(&place, &project, &[&clean[..], &["--grant-write", "out", "--reduce", "add"]].concat());
+    let cleaned = samara(
+        &place,
+        &project,
+        &[&clean[..], &["--grant-write", "out", "--reduce", "add"]].concat(),
+    );
     assert_eq!(cleaned, "{\"rows\":4,\"dropped\":1,\"cents\":11830}\n");
     let written = std::fs::read_to_string(project.join("out/orders-2.csv")).unwrap();
     assert_eq!(written, "id,customer,cents\n4,\"Liskov, Barbara\",10001\n5,Ada,99\n");
@@ -89,10 +113,18 @@ fn a_project_of_csv_files_is_tested_and_run() {
 #[test]
 fn templates_are_listed_and_unknown_ones_refused() {
     let place = Place::new();
-    expect![[""]].assert_eq(&place.samara(&["new", "--list"]).ok());
+    expect![[r#"
+        word-count    text, cut into partitions, counted and combined
+        monte-carlo   many tasks of pure computing, each with a seed of its own
+        etl-csv       CSV files, cleaned and written to a place that was granted
+    "#]]
+    .assert_eq(&place.samara(&["new", "--list"]).ok());
     let ended = place.samara(&["new", "x", "--template", "none"]);
     assert_eq!(ended.code, Some(2));
-    expect![[""]].assert_eq(&ended.stderr);
+    expect![[r#"
+        error: no template is called `none`; there are: word-count, monte-carlo, etl-csv
+    "#]]
+    .assert_eq(&ended.stderr);
     let json = place.samara(&["new", "x", "--json"]).ok();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["template"], "word-count");

@@ -104,10 +104,8 @@ fn copies_keep_their_names_below_a_directory() {
     storage(&place, &["cp", "data/a.txt", "database/c.txt", "two/"]).ok();
     storage(&place, &["get", "data/b/deep.txt"]).ok();
     storage(&place, &["put", "data/a.txt", "renamed"]).ok();
-    let new: Vec<String> = files(&place)
-        .into_iter()
-        .filter(|name| !name.starts_with("data"))
-        .collect();
+    let new: Vec<String> =
+        files(&place).into_iter().filter(|name| !name.starts_with("data")).collect();
     let wanted = [
         "deep.txt",
         "globbed/a.txt",
@@ -129,27 +127,124 @@ fn copies_keep_their_names_below_a_directory() {
 #[test]
 fn what_cannot_be_copied_is_refused_before_anything_is() {
     let place = place();
-    wrong(&place, &["cp", "data", "to"], &expect![[""]]);
-    wrong(&place, &["cp", "data/a.txt", "data/a.txt"], &expect![[""]]);
-    wrong(&place, &["cp", "none", "to"], &expect![[""]]);
-    wrong(&place, &["cp", "-r", "data", "database/../data", "to"], &expect![[""]]);
-    wrong(&place, &["cp", "data/a.txt", "data/b.txt", "-"], &expect![[""]]);
-    wrong(&place, &["cp", "--if-absent", "data/a.txt", "data/b.txt"], &expect![[""]]);
-    wrong(&place, &["get", "s3://bucket/key"], &expect![[""]]);
-    wrong(&place, &["stat", "data"], &expect![[""]]);
-    wrong(&place, &["ls", "none"], &expect![[""]]);
+    wrong(
+        &place,
+        &["cp", "data", "to"],
+        &expect![[r#"
+        exit 2
+        error: data: no object is called so, but objects lie below it; to copy all of them: --recursive
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "data/a.txt", "data/a.txt"],
+        &expect![[r#"
+        exit 2
+        error: file://[DIR]/data/a.txt would be copied onto itself
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "none", "to"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/none: not found (looked for an object, or objects below it)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "-r", "data", "database/../data", "to"],
+        &expect![[r#"
+        exit 2
+        error: file://[DIR]/data/a.txt and file://[DIR]/data/a.txt would both become file://[DIR]/to/a.txt; copy them one by one
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "data/a.txt", "data/b.txt", "-"],
+        &expect![[r#"
+        exit 2
+        error: `-` goes with one source and one target
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "--if-absent", "data/a.txt", "data/b.txt"],
+        &expect![[r#"
+        exit 3
+        error: cannot copy file://[DIR]/data/a.txt to file://[DIR]/data/b.txt
+          caused by: file://[DIR]/data/b.txt: exists already
+    "#]],
+    );
+    wrong(
+        &place,
+        &["get", "s3://bucket/key"],
+        &expect![[r#"
+        exit 3
+        error: `s3://bucket/key`: no store for `s3:` in this build (known: file, mem)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["stat", "data"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/data: not found (looked for an object; that is a directory)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["ls", "none"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/none: not found (looked for an object, or objects below it)
+    "#]],
+    );
 }
 
 #[test]
 fn no_more_is_removed_than_was_named() {
     let place = place();
-    wrong(&place, &["rm", "data"], &expect![[""]]);
-    wrong(&place, &["rm", "data/*.txt"], &expect![[""]]);
+    wrong(
+        &place,
+        &["rm", "data"],
+        &expect![[r#"
+        exit 2
+        error: file://[DIR]/data: no object is called so, but objects lie below it; to remove all of them: --recursive
+    "#]],
+    );
+    wrong(
+        &place,
+        &["rm", "data/*.txt"],
+        &expect![[r#"
+        exit 2
+        error: data/*.txt: 2 objects match this pattern; to remove all of them: --recursive; to see them: samara storage ls
+    "#]],
+    );
     // The last is looked at before the first is gone.
-    wrong(&place, &["rm", "data/a.txt", "data/none"], &expect![[""]]);
-    wrong(&place, &["rm", "-r", "file:///"], &expect![[""]]);
+    wrong(
+        &place,
+        &["rm", "data/a.txt", "data/none"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/data/none: not found (looked for an object, or objects below it)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["rm", "-r", "file:///"],
+        &expect![[r#"
+            exit 2
+            error: file:/// is a whole store; name what is to be removed, if it is all: file:///**
+        "#]],
+    );
     let planned = storage(&place, &["rm", "-r", "--dry-run", "data/b", "data/a*"]).ok();
-    expect![[""]].assert_eq(&place.steady(&planned));
+    expect![[r#"
+        file://[DIR]/data/b/deep.txt
+        file://[DIR]/data/b/deeper/x.csv
+        file://[DIR]/data/a.txt
+    "#]]
+    .assert_eq(&place.steady(&planned));
     assert_eq!(files(&place).len(), 5);
 
     assert_eq!(storage(&place, &["rm", "data/a*"]).stderr, "removed 1 object\n");

@@ -144,7 +144,8 @@ pub const KEYS: &[Key] = &[
                 NO_CACHE => None,
                 _ => Some(reading.path(written)?),
             };
-            let text = dir.as_ref().map_or(NO_CACHE.to_owned(), |dir| dir.display().to_string());
+            let text =
+                dir.as_ref().map_or_else(|| NO_CACHE.to_owned(), |dir| dir.display().to_string());
             Some(Parsed::new(text, move |builder| builder.cache_dir(dir.clone())))
         },
     },

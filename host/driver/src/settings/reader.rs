@@ -45,7 +45,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// let error = Reader::new().variable("SAMARA_MEMORY", "much").read().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "a setting is wrong:\n  SAMARA_MEMORY: memory: it begins with no number"
+///     "a setting is wrong:\n  SAMARA_MEMORY: memory: it begins with no number; write 8MiB"
 /// );
 /// # Ok(())
 /// # }
@@ -148,6 +148,7 @@ impl Reader {
         let profile = self.chosen(&sources, &mut problems);
         let set = self.merge(&sources, profile.as_ref(), &mut problems);
         if !problems.is_empty() {
+            problems.sort_by_key(|problem| sources.place(&problem.origin));
             return Err(Problems::new(problems).into());
         }
         let mut profiles: Vec<String> =
@@ -301,6 +302,18 @@ impl Sources {
         let files = self.files.iter();
         let files = files.flat_map(|file| [&file.base].into_iter().chain(file.profiles.values()));
         files.chain([&self.variables, &self.given])
+    }
+
+    /// Where a problem is reported: files first, each from its beginning to its end.
+    fn place(&self, origin: &Origin) -> (usize, Option<(usize, usize)>) {
+        let files = self.files.len();
+        match origin {
+            Origin::File { path, place, .. } => {
+                (self.files.iter().position(|file| file.path == *path).unwrap_or(files), *place)
+            }
+            Origin::Variable(_) => (files + 1, None),
+            _ => (files + 2, None),
+        }
     }
 
     /// The layers that count, the strongest first.

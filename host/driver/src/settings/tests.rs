@@ -179,15 +179,30 @@ store = "s4://bucket"
         .set("cache", "x", "--cache")
         .set("host-call", "1y", "--host-call");
     machine.wrong(reader, &expect![[r#"
-        9 settings are wrong:
-          /project/samara.toml:9:2: it is no TOML: duplicate key
-          /user/samara/samara.toml:1:7: it is no TOML: string values must be quoted, expected literal string
+        24 settings are wrong:
+          /project/samara.toml:1:10: memory: `parsec` is no unit; write 8MiB (units: B, K, KiB, kB, M, MiB, MB, G, GiB, GB, TiB, TB)
+          /project/samara.toml:2:8: time: it is the number 15, and should be a time with its unit, such as "15m"
+          /project/samara.toml:3:9: slots: it is the number 0, and should be a whole number of at least 1, such as 4
+          /project/samara.toml:4:1: runtme: nothing is called so; did you mean `runtime`?
+          /project/samara.toml:5:19: default-profile: it is the number 3, and should be a profile's name
+          /project/samara.toml:6:1: retry: nothing is called so; `samara config show` lists all settings
+          /project/samara.toml:7:11: grants[0]: `access` is missing; write a table such as { url = "/data/in", access = "read" }
+          /project/samara.toml:7:28: grants[0].acess: nothing is called so; did you mean `access`?
+          /project/samara.toml:7:54: grants[1].url: `mem:x`: after the scheme stands `://`; a path that looks like this: `./…`
+          /project/samara.toml:7:72: grants[1].access: it is the text "write", and should be "read" or "read-write"
+          /project/samara.toml:7:83: grants[2]: it is the text "all", and should be a table such as { url = "/data/in", access = "read" }
+          /project/samara.toml:10:1: slots: it is given twice: at the top and in [default]; keep one
+          /project/samara.toml:11:12: progress: it is the text "yes", and should be true or false
+          /project/samara.toml:14:9: store: it is empty, and should be a URL or a path
+          /project/samara.toml:15:11: runtime: no runtime of this build is called `lamda:`; there are: local:
+          /project/samara.toml:16:10: memory: limit memory_bytes = 5368709120 must lie between 64 KiB (one page) and 4 GiB
+          /project/samara.toml:17:10: output: it is a number with a point, and should be a size, such as "512MiB"
+          /user/samara/samara.toml:3:1: profile.x: a profile is a table of settings: [profile.NAME]
           SAMARA_MEMROY: nothing is called so; did you mean `SAMARA_MEMORY`?
-          --cache: cache: nothing is called so; see samara::settings::KEYS
-          --profile: profile: no profile is called `prod`; there is none; make one in samara.toml: [profile.prod]
           SAMARA_GRANTS: grants[0]: `access` is missing; write a table such as { url = "/data/in", access = "read" }
           SAMARA_SLOTS: slots: it is the text "many", and should be a whole number of at least 1, such as 4
           SAMARA_STORE: store: `s3://***@bucket/x`: no store for `s3:` in this build (known: file, mem)
+          --cache: cache: nothing is called so; see samara::settings::KEYS
           --host-call: host-call: `y` is no unit; write 8MiB (units: B, K, KiB, kB, M, MiB, MB, G, GiB, GB, TiB, TB)"#]]);
 }
 
@@ -221,9 +236,9 @@ fn what_is_no_toml_is_said_with_its_place() {
     machine.project("slots = 4\nslots = 5\nmemory = 1GiB\n[profile.x\n");
     machine.wrong(machine.reader().variable("SAMARA_SLOTS", "x"), &expect![[r#"
         4 settings are wrong:
-          /project/samara.toml:4:11: it is no TOML: unclosed table, expected `]`
           /project/samara.toml:2:1: it is no TOML: duplicate key
           /project/samara.toml:3:10: it is no TOML: string values must be quoted, expected literal string
+          /project/samara.toml:4:11: it is no TOML: unclosed table, expected `]`
           SAMARA_SLOTS: slots: it is the text "x", and should be a whole number of at least 1, such as 4"#]]);
     std::fs::write(machine.path("project/samara.toml"), [0xff]).unwrap();
     machine.wrong(

@@ -28,7 +28,7 @@ const TIMES: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_
 ///
 /// What is wrong, and how to write it.
 pub fn parse_size(text: &str) -> Result<NonZeroU64, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text, "8MiB")?;
     let factor = if unit.is_empty() { 1 } else { factor(unit, SIZES, "8MiB")? };
     let size = number.checked_mul(factor).ok_or_else(|| format!("`{text}` is over 2^64 bytes"))?;
     NonZeroU64::new(size).ok_or_else(|| "a size is at least 1 byte".to_owned())
@@ -40,7 +40,7 @@ pub fn parse_size(text: &str) -> Result<NonZeroU64, String> {
 ///
 /// What is wrong, and how to write it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text, "30s")?;
     let factor = factor(unit, TIMES, "30s")?;
     match number.checked_mul(factor) {
         Some(0) => Err("a duration is longer than zero".to_owned()),
@@ -75,11 +75,11 @@ pub fn duration(time: Duration) -> String {
     format!("{}{unit}", milliseconds / u128::from(*factor))
 }
 
-fn split(text: &str) -> Result<(u64, &str), String> {
+fn split<'a>(text: &'a str, example: &str) -> Result<(u64, &'a str), String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     match number {
-        "" => Err("it begins with no number".to_owned()),
+        "" => Err(format!("it begins with no number; write {example}")),
         number => {
             Ok((number.parse().map_err(|_| format!("`{number}` is over 2^64"))?, unit.trim()))
         }

@@ -27,7 +27,8 @@ pub(super) enum Raw {
     Integer(i128),
     Flag(bool),
     List(Vec<Written>),
-    Table(Vec<(String, Written)>),
+    /// Each with the place of its name.
+    Table(Vec<(String, Origin, Written)>),
     /// What no setting takes, by the name of its kind.
     Other(&'static str),
 }
@@ -66,7 +67,7 @@ impl Raw {
             DeValue::Array(items) => Self::List(items.iter().map(written).collect()),
             DeValue::Table(table) => {
                 let entry = |(key, value): (&toml::Spanned<DeString<'_>>, _)| {
-                    (key.get_ref().to_string(), written(value))
+                    (key.get_ref().to_string(), origin(key.span().start), written(value))
                 };
                 Self::Table(table.iter().map(entry).collect())
             }
@@ -218,7 +219,7 @@ impl Reading {
         let Raw::Table(entries) = &written.value else { return self.misfit(written, WANTED) };
         let name = self.setting.clone();
         let (mut url, mut access, mut sound) = (None, None, true);
-        for (key, value) in entries {
+        for (key, named, value) in entries {
             self.setting = format!("{name}.{key}");
             match key.as_str() {
                 "url" => url = Some(self.place(value)),
@@ -226,7 +227,7 @@ impl Reading {
                 _ => {
                     sound = false;
                     let known = nearest(key, ["url", "access"]);
-                    self.fault::<()>(&value.origin, unknown(known, "the keys are url and access"));
+                    self.fault::<()>(named, unknown(known, "the keys are url and access"));
                 }
             }
         }
