@@ -236,7 +236,7 @@ fn store(settings: &Settings) -> Check {
         let tried = samara::block_on(try_store(&storage, &url));
         // Whatever went wrong, nothing is to be left.
         let removed = samara::block_on(storage.delete(&url));
-        tried.and(removed.context("a test object could not be removed"))
+        tried.and_then(|()| removed.context("a test object could not be removed"))
     });
     match tried {
         Ok(()) => Check::ok(

@@ -262,7 +262,7 @@ async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals)
         true => storage.writer_if_absent(target).await?,
         false => storage.writer(target).await?,
     };
-    let mut input = io::stdin().lock();
+    let mut input = io::stdin();
     loop {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         let read = (&mut input).take(PIECE_BYTES as u64).read_to_end(&mut piece);
@@ -276,7 +276,7 @@ async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals)
 }
 
 async fn write_pipe(storage: &Storage, source: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout();
     let mut reader = storage.reader(source).await?;
     while let Some(piece) = reader.next().await? {
         out.write_all(&piece)?;

@@ -123,5 +123,5 @@ fn as_json(found: &Found) -> Value {
 fn modified(found: &Found) -> String {
     let since = found.metadata.modified_ms.map(Duration::from_millis);
     let time = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    time.map_or("-".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
+    time.map_or_else(|| "-".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
 }

@@ -41,7 +41,7 @@ fn a_sound_machine_is_found_sound() {
 fn what_fails_is_named_with_what_to_do_next() {
     let place = Place::new();
     place.file("file", "not a directory");
-    let mut command = place.command(&["doctor", "--store", "file/store"]);
+    let mut command = place.command(&["doctor", "--store", "file/store", "--runtime", "local:1"]);
     command.env("SAMARA_CACHE_DIR", "file/cache").env("SAMARA_SERVICE_HOST", "10.0.0.1");
     command.env("RUSTC", "no-such-rustc");
     let ended: Ended = command.output().unwrap().into();
@@ -54,7 +54,7 @@ fn what_fails_is_named_with_what_to_do_next() {
         ok    engine     runs components, with instances from a pool
         warn  cache      [DIR]/file/cache cannot be used: Not a directory (os error 20)
                         next: choose a directory that only you may write: setting `cache-dir`
-        ok    runtime    local:2 ran a task in [TIME]
+        ok    runtime    local:1 ran a task in [TIME]
         FAIL  store      file://[DIR]/file/store: an object could not be written: file://[DIR]/file/store/samara-doctor-[N]: invalid name: a part of its path is a file
                         next: see that it exists and that you may read, write, list and delete there
     "#]]

@@ -176,6 +176,11 @@ fn what_cannot_be_copied_is_refused_before_anything_is() {
           caused by: file://[DIR]/data/b.txt: exists already
     "#]],
     );
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_was_looked_for() {
+    let place = place();
     wrong(
         &place,
         &["get", "s3://bucket/key"],
