@@ -85,7 +85,7 @@ struct ObjectArguments {
     chunks: Option<NonZeroU64>,
 
     /// What objects consist of: no record is cut in two. One of lines, csv, csv-no-header, jsonl,
-    /// fixed:BYTES, bytes, ended-by:TEXT (with \\n, \\r, \\t, \\0, \\xHH).
+    /// fixed:BYTES, bytes, ended-by:TEXT (with \n, \r, \t, \0, \xHH).
     #[arg(long, value_name = "KIND", requires = "over", default_value = "lines")]
     #[arg(value_parser = records::parse)]
     records: Records,
