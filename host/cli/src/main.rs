@@ -13,6 +13,7 @@ mod log;
 mod new;
 mod report;
 mod run;
+mod runner;
 mod units;
 
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     Build(compile::Arguments),
     Inspect(inspect::Arguments),
     Run(Box<run::Arguments>),
+    #[command(hide = true)]
+    Runner(runner::Arguments),
 }
 
 #[allow(clippy::disallowed_methods, reason = "the edge of the program: its start")]
@@ -77,6 +80,7 @@ fn execute(command: &Command, verbosity: Verbosity, started: Instant) -> Result<
         Command::Build(arguments) => compile::run(arguments, verbosity),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Run(arguments) => run::run(arguments, verbosity),
+        Command::Runner(arguments) => runner::run(arguments),
     }
 }
 

@@ -18,6 +18,7 @@ const FILES: &[(&str, &str)] = &[
     ("function/src/lib.rs", include_str!("template/lib.rs")),
     ("README.md", include_str!("template/README.md")),
     (".gitignore", "/target\n"),
+    (".cargo/config.toml", include_str!("template/cargo-config.toml")),
     // Ours, so that a project is built with what it was tested with.
     ("rust-toolchain.toml", include_str!("../../../rust-toolchain.toml")),
 ];

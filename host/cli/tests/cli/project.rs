@@ -42,6 +42,24 @@ fn a_new_project_is_tested_built_and_run() {
     assert!(tested.status.success(), "{said}{}", String::from_utf8_lossy(&tested.stderr));
     assert!(said.contains("2 passed"), "{said}");
 
+    // By the project's own cargo configuration, which calls `samara runner`.
+    let samara = std::path::Path::new(env!("CARGO_BIN_EXE_samara"));
+    #[allow(clippy::disallowed_methods, reason = "what cargo is to look for `samara` in")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path =
+        [samara.parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let sandboxed = Command::new(env!("CARGO"))
+        .args(["test", "--offline", "-p", "line-lengths-function", "--target", "wasm32-wasip2"])
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .current_dir(&project)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&sandboxed.stdout);
+    assert!(sandboxed.status.success(), "{said}{}", String::from_utf8_lossy(&sandboxed.stderr));
+    assert!(said.contains("2 passed; 0 failed; 0 ignored"), "{said}");
+    assert!(said.contains("each in a sandbox of its own"), "{said}");
+
     let samara = |arguments: &[&str]| {
         let mut command = place.command(arguments);
         command.env("CARGO_TARGET_DIR", target_dir()).current_dir(&project);
@@ -53,7 +71,7 @@ fn a_new_project_is_tested_built_and_run() {
         component  app.wasm
         id         b3:[ID]
         size       [SIZE] ([SIZE])
-        world      samara:function@0.1.0
+        world      samara:function@0.2.0
         functions  2
 
           measure(text: Partition) -> Result<Measures>  [pure]
