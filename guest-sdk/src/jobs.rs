@@ -109,6 +109,7 @@ pub trait Returned<O> {
 /// # Errors
 ///
 /// [`Error::NotStarted`] where jobs are nested too deeply, or the runtime starts none.
+#[allow(clippy::needless_pass_by_value, reason = "a handle is passed as it is written: by name")]
 pub fn map<F, A, O, I>(function: Function<F, A, O>, inputs: I) -> Result<Job<O>, Error>
 where
     F: Callable<A, O>,
