@@ -105,12 +105,16 @@ pub mod testing;
 
 mod bytes;
 mod call;
+#[cfg(not(target_family = "wasm"))]
+mod cut;
 mod host;
 #[cfg(target_family = "wasm")]
 mod memory;
 mod object_ref;
 
 pub use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+#[cfg(feature = "csv")]
+pub use csv;
 #[doc = include_str!("function.md")]
 pub use samara_guest_macros::function;
 pub use samara_wit::{Function, Given, Kind, Pulled};

@@ -19,6 +19,7 @@
 //! ```
 
 use crate::Partition;
+pub use crate::cut::{Records, cut};
 use crate::host::{World, with};
 use crate::partition::Description;
 use crate::task::{Identity, Level};

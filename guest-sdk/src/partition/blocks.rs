@@ -45,6 +45,11 @@ impl Aligned {
         Self { partition, carry: Vec::new() }
     }
 
+    #[cfg(feature = "json")]
+    pub(super) fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
     /// The next whole lines, none at the end. The last line may lack its `\n`.
     ///
     /// The host aligns what it gives unless a line is longer than a chunk, so a piece is passed on

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::iter::FusedIterator;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::rc::Rc;
 
 use super::Error;
@@ -39,7 +39,7 @@ pub struct Records {
     ended: bool,
 }
 
-/// A line of bytes: a slice that shares its memory with the records around it.
+/// A line of bytes, or another kind of record: a slice that shares its memory with the records around it.
 #[derive(Clone)]
 pub struct Record {
     block: Rc<Vec<u8>>,
@@ -136,6 +136,12 @@ impl Iterator for Records {
 impl FusedIterator for Records {}
 
 // === impl Line, impl Record ===
+
+impl Record {
+    pub(super) fn new(block: Rc<Vec<u8>>, range: Range<usize>) -> Self {
+        Self { block, start: range.start, end: range.end }
+    }
+}
 
 /// What both kinds of slice share: they are equal, ordered and hashed as what they deref to.
 macro_rules! slice_of {

@@ -8,12 +8,21 @@
 //! | lines, kept or passed on | [`Partition::lines`] | a reference count per line |
 //! | lines, looked at and dropped | [`Partition::for_each_line`], [`Partition::blocks`] | none per line |
 //! | lines that need not be UTF-8 | [`Partition::records`] | a reference count per line |
+//! | records that end otherwise | [`Partition::records_ended_by`] | a reference count per record |
+//! | records of a fixed size | [`Partition::fixed_records`], [`Partition::fixed_arrays`] | a reference count per record |
+//! | rows of CSV | [`Partition::csv`], [`Partition::csv_rows`] | what the `csv` crate takes |
+//! | one JSON value per line | [`Partition::json_lines`] | what `serde_json` takes |
 //! | bytes in any division | [`Partition::chunks`], [`BufRead::fill_buf`] | none |
 //! | all bytes at once | [`Partition::bytes`] | one copy, and the memory |
 
 mod blocks;
 mod error;
+#[cfg(feature = "json")]
+mod json;
 mod lines;
+#[cfg(feature = "csv")]
+mod table;
+mod terminated;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -23,7 +32,12 @@ use std::io::{self, BufRead, Read};
 use self::blocks::Aligned;
 pub use self::blocks::{Block, BlockLines, Blocks};
 pub use self::error::{Error, ErrorKind};
+#[cfg(feature = "json")]
+pub use self::json::JsonLines;
 pub use self::lines::{Line, Lines, Record, Records};
+#[cfg(feature = "csv")]
+pub use self::table::{Csv, CsvRows};
+pub use self::terminated::{FixedArrays, FixedRecords, TerminatedRecords};
 use crate::host;
 
 /// How many bytes are asked of the host at a time.
@@ -399,11 +413,11 @@ impl Iterator for Chunks {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// All ways to cut a text into two or three pieces.
-    fn cuts(text: &[u8]) -> impl Iterator<Item = Partition> {
+    pub(crate) fn cuts(text: &[u8]) -> impl Iterator<Item = Partition> {
         let end = text.len();
         (0..=end).flat_map(move |a| {
             (a..=end).map(move |b| {

@@ -75,7 +75,14 @@ fn std_build(
     let manifest = staging.path.join("empty/Cargo.toml");
     write(&manifest, EMPTY_MANIFEST)?;
     let mut command = environment.command(environment.cargo());
-    command.args(["build", "--release", "--target", TARGET, "-Z", "build-std=std,panic_abort,test"]);
+    command.args([
+        "build",
+        "--release",
+        "--target",
+        TARGET,
+        "-Z",
+        "build-std=std,panic_abort,test",
+    ]);
     command.args(["--message-format", "json-render-diagnostics"]);
     command.arg("--manifest-path").arg(manifest);
     command.arg("--target-dir").arg(staging.path.join("build"));

@@ -11,7 +11,7 @@ use samara::{CompiledCode, Component, Executor};
 use crate::units;
 
 /// The component of `hello/`, put here by the build script.
-static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.wasm"));
+static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/samara_hello.wasm"));
 
 /// Its function; written out because the guest's crate is no part of this program.
 const HELLO: Function<(), (Given<String>,), String> = Function::new("hello", Kind::Map, ());

@@ -14,6 +14,7 @@ mod new;
 mod report;
 mod run;
 mod runner;
+mod test;
 mod units;
 
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ enum Command {
     Build(compile::Arguments),
     Inspect(inspect::Arguments),
     Run(Box<run::Arguments>),
+    Test(test::Arguments),
     #[command(hide = true)]
     Runner(runner::Arguments),
 }
@@ -80,6 +82,7 @@ fn execute(command: &Command, verbosity: Verbosity, started: Instant) -> Result<
         Command::Build(arguments) => compile::run(arguments, verbosity),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Run(arguments) => run::run(arguments, verbosity),
+        Command::Test(arguments) => test::run(arguments),
         Command::Runner(arguments) => runner::run(arguments),
     }
 }

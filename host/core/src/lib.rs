@@ -12,6 +12,7 @@ pub mod layout;
 pub mod limits;
 pub mod nested;
 pub mod outcome;
+pub mod records;
 pub mod runtime;
 pub mod task;
 
@@ -26,5 +27,6 @@ pub use crate::outcome::{
     Exceeded, Level, LogLine, Outcome, Output, Report, Reports, Shared, Stats, Trap, UserError,
     UserErrorKind,
 };
+pub use crate::records::{CsvOptions, Records, Terminator};
 pub use crate::runtime::{Cancel, Capacity, Observer, Runtime, TaskHandler};
-pub use crate::task::{Argument, Arguments, Batch, Partition, Records, Task};
+pub use crate::task::{Argument, Arguments, Batch, Partition, Task};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{ComponentId, Grants, JobId, Limits};
+use crate::{ComponentId, Grants, JobId, Limits, Records};
 
 /// Tasks of one job that travel together: tiny tasks share a batch, long ones go alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,18 +86,6 @@ pub struct Partition {
     pub etag: String,
     /// How the range is aligned.
     pub records: Records,
-}
-
-/// What an object is a sequence of, which is how a range of it is aligned.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Records {
-    /// Lines that end in `\n`; so do those that end in `\r\n`. A line belongs to the range in which
-    /// it begins. The last line needs no end.
-    #[default]
-    Lines,
-    /// Bytes: ranges are exact.
-    Bytes,
 }
 
 // === impl Arguments ===

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use samara_core::{Access, Clock, Grant, Grants, Limits, SystemClock};
 #[cfg(feature = "local")]
 use samara_store::Locator;
 
-use crate::Error;
+use crate::dispatch::Policy;
 use crate::environment::Environment;
 use crate::executor::{Executor, Inner};
 use crate::objects::locator;
+use crate::request::Options;
+use crate::{Backups, Error, OnFailure, Retries};
 
 /// Threads for I/O: requests to stores and runtimes, not guests.
 const IO_THREADS: usize = 2;
@@ -22,6 +25,7 @@ pub struct Builder {
     store: Option<String>,
     slots: Option<usize>,
     limits: Limits,
+    policy: Policy,
     grants: Vec<(String, Access)>,
     progress: bool,
     cache_dir: Option<PathBuf>,
@@ -45,6 +49,7 @@ impl Builder {
             store: None,
             slots: None,
             limits: Limits::default(),
+            policy: Policy::default(),
             grants: Vec::new(),
             progress: environment.is_terminal,
             cache_dir: environment.cache_dir.clone(),
@@ -81,6 +86,36 @@ impl Builder {
         self
     }
 
+    /// Which failed attempts are tried again. Default [`Retries::default`]: those that the platform
+    /// failed.
+    #[must_use]
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.policy.retries = retries;
+        self
+    }
+
+    /// When slow tasks get a second attempt beside the first; none: never. Default
+    /// [`Backups::default`].
+    #[must_use]
+    pub fn backups(mut self, backups: Option<Backups>) -> Self {
+        self.policy.backups = backups;
+        self
+    }
+
+    /// What becomes of a job when a task fails for good. Default: the other tasks go on.
+    #[must_use]
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.policy.on_failure = on_failure;
+        self
+    }
+
+    /// The wall-clock time of each job, from its submission. Default none.
+    #[must_use]
+    pub fn job_time(mut self, time: Duration) -> Self {
+        self.policy.time = Some(time);
+        self
+    }
+
     /// Lets functions use the objects at and below a URL or path, through `samara_guest::storage`.
     /// Partitions need no grant. Default: nothing.
     #[must_use]
@@ -111,7 +146,13 @@ impl Builder {
     /// Where a URL is malformed or its scheme unknown, a limit makes no sense, or the machine can
     /// run no WebAssembly.
     pub fn build(self) -> Result<Executor, Error> {
-        self.limits.check()?;
+        let options = Options {
+            limits: self.limits,
+            policy: self.policy.clone(),
+            reuse: false,
+            progress: self.progress,
+        };
+        options.check()?;
         let locator = locator(self.environment.working_directory.clone());
         let store = match &self.store {
             Some(url) => locator.open(url)?,
@@ -126,6 +167,7 @@ impl Builder {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let mut context = samara_runtimes::Context::default();
         context.slots = self.slots;
+        context.clock = Arc::clone(&clock);
         #[cfg(feature = "local")]
         let handler = self.handler(&locator, &io, &clock)?;
         #[cfg(feature = "local")]
@@ -133,16 +175,16 @@ impl Builder {
             context.handler = Some(Arc::clone(handler) as _);
         }
         let runtime = samara_runtimes::open(&self.runtime, &context)?;
-        Ok(Executor::of(Inner {
+        Ok(Executor::of(|starter| Inner {
             runtime,
             ephemeral: self.store.is_none(),
             store,
             locator,
-            limits: self.limits,
+            options,
             grants,
-            progress: self.progress,
+            starter,
             clock,
-            uploaded: Mutex::default(),
+            known: Mutex::default(),
             #[cfg(feature = "local")]
             handler,
             io,

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use samara_core::{ErrorKind, Exceeded, JobId, LogLine, Partition, Trap, UserError, UserErrorKind};
+use serde::{Deserialize, Serialize};
 
 /// A job that could not be submitted, or a value that could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub enum Error {
         source: Box<samara_build::Error>,
     },
 
-    /// An input cannot be encoded, or does not fit the function.
+    /// An argument that all tasks share cannot be encoded.
     #[error("input {index}: {message}")]
     Input {
         /// The input's number, from 0.
@@ -84,7 +85,7 @@ pub struct TaskFailure {
 }
 
 /// Why a task came to no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
     /// The function returned an error, or its arguments do not fit.
@@ -97,6 +98,8 @@ pub enum Cause {
     Platform(samara_core::Error),
     /// The output is not of the type that the handle says: another version of the function?
     Output(String),
+    /// The task's input cannot be encoded, or is the output of a task that failed.
+    Input(String),
 }
 
 /// One link of a user error's chain of causes.
@@ -104,6 +107,24 @@ pub enum Cause {
 struct Chain {
     message: String,
     next: Option<Box<Self>>,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// A stable word for the kind of error: `component`, `build`, `input`, `store`, `invalid`,
+    /// `platform`, or the [code](TaskError::code) of the task.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Component { .. } => "component",
+            Self::Build { .. } => "build",
+            Self::Input { .. } => "input",
+            Self::Store(_) => "store",
+            Self::Invalid(_) => "invalid",
+            Self::Platform(_) => "platform",
+            Self::Task(error) => error.code(),
+        }
+    }
 }
 
 // === impl TaskError ===
@@ -121,6 +142,39 @@ impl TaskError {
     /// Whether the user's code is to blame, not the platform.
     pub fn is_user_error(&self) -> bool {
         !matches!(self.cause, Cause::Platform(_))
+    }
+
+    /// A stable word for the kind of failure: `user-error`, `bad-call`, `trapped`,
+    /// `out-of-memory`, `out-of-time`, `limit-exceeded`, `cancelled`, `timed-out`, `platform`,
+    /// `bad-output` or `bad-input`.
+    pub fn code(&self) -> &'static str {
+        match &self.cause {
+            Cause::Failed(error) => match error.kind {
+                UserErrorKind::Returned => "user-error",
+                UserErrorKind::BadOutput => "bad-output",
+                _ => "bad-call",
+            },
+            Cause::Trapped(_) => "trapped",
+            Cause::LimitExceeded(Exceeded::Memory { .. }) => "out-of-memory",
+            Cause::LimitExceeded(Exceeded::Time { .. }) => "out-of-time",
+            Cause::LimitExceeded(_) => "limit-exceeded",
+            Cause::Platform(error) => match error.kind {
+                ErrorKind::Cancelled => "cancelled",
+                ErrorKind::TimedOut => "timed-out",
+                _ => "platform",
+            },
+            Cause::Output(_) => "bad-output",
+            Cause::Input(_) => "bad-input",
+        }
+    }
+
+    /// What happened, and the user's chain of causes, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        if let Cause::Failed(error) = &self.cause {
+            error.causes.iter().for_each(|cause| text.extend([": ", cause]));
+        }
+        text
     }
 
     /// What happened, by value.
@@ -145,23 +199,33 @@ impl fmt::Display for TaskError {
         }
         f.write_str(") ")?;
         match &self.cause {
-            Cause::Failed(error) if error.kind == UserErrorKind::Returned => {
-                write!(f, "failed: {}", error.message)
-            }
-            Cause::Failed(error) if error.kind == UserErrorKind::BadOutput => {
-                write!(f, "gave an output that cannot be encoded: {}", error.message)
-            }
-            Cause::Failed(error) => write!(f, "could not be called: {}", error.message),
-            Cause::Trapped(trap) => trap.fmt(f),
-            Cause::LimitExceeded(exceeded) => exceeded.fmt(f),
-            Cause::Platform(error) if error.kind == ErrorKind::Cancelled => {
-                f.write_str("was cancelled")
-            }
-            Cause::Platform(error) if self.attempts > 1 => {
+            Cause::Platform(error) if self.attempts > 1 && error.kind != ErrorKind::Cancelled => {
                 write!(f, "was tried {} times, and the platform failed: {error}", self.attempts)
             }
-            Cause::Platform(error) => write!(f, "was not done: {error}"),
-            Cause::Output(message) => write!(f, "gave an output of another type: {message}"),
+            cause => cause.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    /// What follows a task's name in a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) if error.kind == UserErrorKind::Returned => {
+                write!(f, "failed: {}", error.message)
+            }
+            Self::Failed(error) if error.kind == UserErrorKind::BadOutput => {
+                write!(f, "gave an output that cannot be encoded: {}", error.message)
+            }
+            Self::Failed(error) => write!(f, "could not be called: {}", error.message),
+            Self::Trapped(trap) => trap.fmt(f),
+            Self::LimitExceeded(exceeded) => exceeded.fmt(f),
+            Self::Platform(error) if error.kind == ErrorKind::Cancelled => {
+                write!(f, "was cancelled: {error}")
+            }
+            Self::Platform(error) => write!(f, "was not done: {error}"),
+            Self::Output(message) => write!(f, "gave an output of another type: {message}"),
+            Self::Input(message) => write!(f, "could not be started: {message}"),
         }
     }
 }
@@ -169,6 +233,29 @@ impl fmt::Display for TaskError {
 impl std::error::Error for TaskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.chain.as_deref().map(|chain| chain as _)
+    }
+}
+
+/// A failure on its way to another process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    attempts: u32,
+    partition: Option<Partition>,
+    pub(crate) cause: Cause,
+    log: Vec<LogLine>,
+}
+
+impl Failure {
+    pub(crate) fn of(error: &TaskError) -> Self {
+        let TaskFailure { attempts, partition, cause, log, .. } = &**error;
+        let (partition, cause, log) = (partition.clone(), cause.clone(), log.clone());
+        Self { attempts: *attempts, partition, cause, log }
+    }
+
+    pub(crate) fn into_error(self, job: JobId, function: &str, index: u64) -> TaskError {
+        let Self { attempts, partition, cause, log } = self;
+        let name = TaskName { job, function: function.to_owned(), index, partition };
+        TaskError::new(name, attempts, cause, log)
     }
 }
 

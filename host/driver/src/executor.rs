@@ -1,25 +1,36 @@
 //! The executor: where a driver's program says what is to run, on what, where.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::iter::{Once, once};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use samara_core::{
-    Batch, Cancel, Clock, ComponentId, FunctionInfo, Grants, JobId, Limits, Runtime, Task, layout,
+    Batch, Cancel, Clock, ComponentId, FunctionInfo, Grants, JobId, Runtime, layout,
 };
 use samara_store::{ListOptions, Location, Locator, PutOptions, Store};
 use samara_wit::Function;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use crate::builder::{Io, random};
 use crate::dispatch::Dispatch;
-use crate::job::{Shared, SharedSummary};
+use crate::feed::Feed;
+use crate::inputs::Source;
+use crate::job::{Numbers, Shared};
+use crate::joblog::JobLog;
 use crate::ledger::Ledger;
-use crate::objects::Objects;
+use crate::manifest::Manifest;
+use crate::nested::Starter;
+use crate::plan::Partitions;
 use crate::progress::Progress;
-use crate::{Builder, Component, Encoded, Error, Inputs, Job, MapReduce, Plan, Summary, Value};
+use crate::request::{Options, Request};
+use crate::{
+    Builder, Call, Component, Encoded, Error, Inputs as IntoInputs, Map, MapThenReduce, Objects,
+    Plan, Value,
+};
 
 /// Submits jobs to one runtime and one store. Clones share both.
 ///
@@ -41,11 +52,15 @@ pub(crate) struct Inner {
     pub(crate) store: Location,
     pub(crate) ephemeral: bool,
     pub(crate) locator: Arc<Locator>,
-    pub(crate) limits: Limits,
+    /// What jobs ask for unless they say otherwise.
+    pub(crate) options: Options,
     pub(crate) grants: Grants,
-    pub(crate) progress: bool,
+    /// Starts the jobs that tasks ask for.
+    #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "tasks run elsewhere"))]
+    pub(crate) starter: Arc<Starter>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) uploaded: Mutex<BTreeSet<ComponentId>>,
+    /// Components that are stored and can run, and their functions.
+    pub(crate) known: Mutex<BTreeMap<ComponentId, Option<Functions>>>,
     #[cfg(feature = "local")]
     pub(crate) handler: Option<Arc<samara_engine::Handler>>,
     pub(crate) io: Io,
@@ -60,10 +75,14 @@ pub enum CompiledCode {
     New,
 }
 
-/// A job that is ready to be dispatched.
-pub(crate) struct Submission {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) dispatch: Dispatch,
+/// The functions of a component.
+pub(crate) type Functions = Arc<[FunctionInfo]>;
+
+/// What is known of a job's inputs before any of them is taken.
+pub(crate) struct Known {
+    pub(crate) expected: Option<usize>,
+    pub(crate) partitions: Option<Arc<Partitions>>,
+    pub(crate) cancel: Cancel,
 }
 
 // === impl Executor ===
@@ -78,8 +97,24 @@ impl Executor {
         Self::builder().build()
     }
 
-    pub(crate) fn of(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+    /// Makes an executor, whose tasks may start jobs through it.
+    pub(crate) fn of(make: impl FnOnce(Arc<Starter>) -> Inner) -> Self {
+        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| make(Arc::new(Starter(inner.clone()))));
+        #[cfg(feature = "local")]
+        if let Some(handler) = &inner.handler {
+            let starter: Weak<Starter> = Arc::downgrade(&inner.starter);
+            handler.set_jobs(starter);
+        }
+        Self(inner)
+    }
+
+    pub(crate) fn of_arc(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
+    /// What jobs ask for unless they say otherwise.
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
     }
 
     /// Settings to build an executor from.
@@ -89,7 +124,8 @@ impl Executor {
 
     /// Runs a function once per input.
     ///
-    /// Ends when the job is submitted: the component is stored, the objects are found and cut.
+    /// The [`Map`] takes options, and is awaited for the [`Job`]: then the job is submitted, the
+    /// component stored, the objects found and cut.
     ///
     /// # Errors
     ///
@@ -128,14 +164,13 @@ impl Executor {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn map<F, A, O: Value, I: Inputs<A>>(
+    pub fn map<F, A, O: Value, I: IntoInputs<A>>(
         &self,
         component: &Component,
         function: Function<F, A, O>,
         inputs: I,
-    ) -> Result<Job<O>, Error> {
-        let job = self.map_encoded(component, function.name(), inputs.into_plan()).await?;
-        Ok(Job::new(job))
+    ) -> Map<O> {
+        Map::new(self.request(component, function.name(), inputs.into_plan()))
     }
 
     /// Runs a function once per input and combines the values with an associative function.
@@ -147,15 +182,15 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map).
-    pub async fn map_reduce<F, G, A, O: Value, I: Inputs<A>>(
+    pub fn map_reduce<F, G, A, O: Value, I: IntoInputs<A>>(
         &self,
         component: &Component,
         function: Function<F, A, O>,
         inputs: I,
         reduce: Function<G, (samara_wit::Given<O>, samara_wit::Given<O>), O>,
-    ) -> Result<MapReduce<O>, Error> {
-        let plan = inputs.into_plan();
-        self.map_reduce_encoded(component, function.name(), plan, reduce.name()).await
+    ) -> MapThenReduce<O> {
+        let request = self.request(component, function.name(), inputs.into_plan());
+        MapThenReduce::new(request, reduce.name().to_owned())
     }
 
     /// Runs a function once and waits for its value.
@@ -163,17 +198,18 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map), and the task's own error.
-    pub async fn call<F, A, O: Value, X>(
+    pub fn call<F, A, O: Value, X>(
         &self,
         component: &Component,
         function: Function<F, A, O>,
         arguments: X,
-    ) -> Result<O, Error>
+    ) -> Call<O>
     where
-        Once<X>: Inputs<A>,
+        Once<X>: IntoInputs<A>,
     {
-        let job = self.map(component, function, once(arguments)).await?;
-        Ok(job.task(0).await?)
+        let mut request = self.request(component, function.name(), once(arguments).into_plan());
+        request.options.progress = false;
+        Call::new(request)
     }
 
     /// [`map`](Self::map) without the compiler's help: a function by name, encoded inputs, encoded
@@ -182,13 +218,8 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map).
-    pub async fn map_untyped(
-        &self,
-        component: &Component,
-        function: &str,
-        inputs: Plan,
-    ) -> Result<Job<Encoded>, Error> {
-        Ok(Job::new(self.map_encoded(component, function, Ok(inputs)).await?))
+    pub fn map_untyped(&self, component: &Component, function: &str, inputs: Plan) -> Map<Encoded> {
+        Map::new(self.request(component, function, Ok(inputs)))
     }
 
     /// [`map_reduce`](Self::map_reduce) without the compiler's help.
@@ -196,14 +227,14 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map).
-    pub async fn map_reduce_untyped(
+    pub fn map_reduce_untyped(
         &self,
         component: &Component,
         function: &str,
         inputs: Plan,
         reduce: &str,
-    ) -> Result<MapReduce<Encoded>, Error> {
-        self.map_reduce_encoded(component, function, Ok(inputs), reduce).await
+    ) -> MapThenReduce<Encoded> {
+        MapThenReduce::new(self.request(component, function, Ok(inputs)), reduce.to_owned())
     }
 
     /// Lists the functions of a component.
@@ -213,15 +244,10 @@ impl Executor {
     /// [`Error::Component`] where it is none, or of another world or version; [`Error::Invalid`]
     /// where this driver was built without an engine.
     pub async fn functions(&self, component: &Component) -> Result<Vec<FunctionInfo>, Error> {
-        let (this, component) = (self.clone(), component.clone());
-        self.on_io(async move {
-            this.upload(&component).await?;
-            match this.inspect(&component).await? {
-                Some(functions) => Ok(functions),
-                None => Err(Error::Invalid("listing functions takes feature `local`".to_owned())),
-            }
-        })
-        .await
+        match self.ready(component).await? {
+            Some(functions) => Ok(functions.to_vec()),
+            None => Err(Error::Invalid("listing functions takes feature `local`".to_owned())),
+        }
     }
 
     /// Gets a component ready to run on this machine: stored, compiled, linked. A job does so by
@@ -232,11 +258,11 @@ impl Executor {
     /// As [`functions`](Self::functions).
     pub async fn prepare(&self, component: &Component) -> Result<CompiledCode, Error> {
         let (this, component) = (self.clone(), component.clone());
-        self.on_io(async move {
+        let prepared = self.clone().on_io(async move {
             this.upload(&component).await?;
             this.compile(&component).await
-        })
-        .await
+        });
+        prepared.await
     }
 
     /// Finds and cuts objects as a job would: the plan, without the job.
@@ -244,9 +270,9 @@ impl Executor {
     /// # Errors
     ///
     /// Where an object is not found, or the cut makes no sense.
-    pub async fn plan(&self, objects: &Objects) -> Result<Vec<samara_core::Partition>, Error> {
-        let (this, objects) = (self.clone(), objects.clone());
-        self.on_io(async move { objects.partitions(&this.0.locator).await }).await
+    pub async fn plan(&self, objects: &Objects) -> Result<Partitions, Error> {
+        let sources = vec![(objects.clone(), Bytes::new())];
+        self.find(sources).await
     }
 
     /// The URL of the runtime.
@@ -259,115 +285,169 @@ impl Executor {
         self.0.store.url()
     }
 
-    async fn map_encoded(
-        &self,
-        component: &Component,
-        function: &str,
-        plan: Result<Plan, Error>,
-    ) -> Result<Arc<Shared>, Error> {
-        let (this, component) = (self.clone(), component.clone());
-        let (function, plan) = (function.to_owned(), plan?);
-        self.on_io(async move {
-            let tasks = this.tasks(plan).await?;
-            let partitions = tasks.iter().filter_map(|task| task.partition.clone()).collect();
-            let count = tasks.len();
-            let mut submission = this.submit(&component, &function, count, partitions).await?;
-            if this.0.progress {
-                submission.dispatch.progress = Progress::bar(&function, count as u64);
+    async fn find(&self, sources: Vec<(Objects, Bytes)>) -> Result<Partitions, Error> {
+        let this = self.clone();
+        let found = async move { Partitions::find(sources, &this.0.locator).await };
+        self.clone().on_io(found).await
+    }
+
+    fn request(&self, component: &Component, function: &str, plan: Result<Plan, Error>) -> Request {
+        Request {
+            executor: self.clone(),
+            component: component.clone(),
+            function: function.to_owned(),
+            plan,
+            options: self.0.options.clone(),
+        }
+    }
+
+    /// Submits a job.
+    pub(crate) async fn submit(&self, mut request: Request) -> Result<Arc<Shared>, Error> {
+        let plan = std::mem::replace(&mut request.plan, Ok(Plan::values([])))?;
+        request.options.check()?;
+        self.check_function(&request.component, &request.function).await?;
+        let cancel = Cancel::default();
+        let (io, mut partitions) = (self.0.io.handle(), None);
+        let mut expected = None;
+        let feed = match plan.0 {
+            Source::Ready(chunk) => {
+                expected = Some(chunk.len());
+                Feed::ready(&chunk)
             }
-            let (feed, fed) = mpsc::unbounded_channel();
-            drop(feed);
-            tokio::spawn(submission.dispatch.run(tasks, fed));
-            Ok(submission.shared)
-        })
-        .await
+            Source::Iterator { next, expected: count } => {
+                expected = count;
+                Feed::iterator(next, cancel.clone(), io)
+            }
+            Source::Stream(chunks) => Feed::stream(chunks, io),
+            Source::Objects(sources) => {
+                let plan = Arc::new(self.find(sources).await?);
+                expected = Some(plan.len());
+                partitions = Some(Arc::clone(&plan));
+                Feed::Planned(plan, 0)
+            }
+            Source::Outputs { job, further } => {
+                if job.executor.store() != self.store() {
+                    return Err(Error::Invalid(format!(
+                        "the inputs are outputs of a job in {}, and this executor's store is {}; \
+                         run both with one store, or give the values themselves",
+                        job.executor.store(),
+                        self.store()
+                    )));
+                }
+                let counts = job.ledger.counts();
+                expected = counts.known.then_some(counts.tasks);
+                Feed::outputs(job, further, io)
+            }
+        };
+        self.start(request, feed, Known { expected, partitions, cancel }).await
     }
 
-    async fn map_reduce_encoded<O: Value>(
+    /// Submits a job whose tasks come by a feed.
+    pub(crate) async fn submit_fed(
         &self,
-        component: &Component,
-        function: &str,
-        plan: Result<Plan, Error>,
-        reduce: &str,
-    ) -> Result<MapReduce<O>, Error> {
-        let map = self.map_encoded(component, function, plan).await?;
-        let (this, component, reduce) = (self.clone(), component.clone(), reduce.to_owned());
-        let started = async move { crate::reduce::start(&this, &component, &reduce, map).await };
-        Ok(MapReduce::new(self.on_io(started).await?))
+        request: Request,
+        feed: Feed,
+    ) -> Result<Arc<Shared>, Error> {
+        self.check_function(&request.component, &request.function).await?;
+        let inputs = Known { expected: None, partitions: None, cancel: Cancel::default() };
+        self.start(request, feed, inputs).await
     }
 
-    /// Stores what a job needs and makes its ledger.
-    pub(crate) async fn submit(
+    /// Writes down what is to be done, and begins with it.
+    async fn start(
         &self,
-        component: &Component,
-        function: &str,
-        count: usize,
-        partitions: Vec<samara_core::Partition>,
-    ) -> Result<Submission, Error> {
-        self.upload(component).await?;
-        self.check_function(component, function).await?;
-        let inner = &self.0;
+        request: Request,
+        feed: Feed,
+        known: Known,
+    ) -> Result<Arc<Shared>, Error> {
+        let (inner, Request { component, function, options, .. }) = (&self.0, request);
+        let tasks = known.expected.map(|tasks| tasks as u64);
         let template = Batch {
             job: self.job_id()?,
             component: component.id(),
-            function: function.to_owned(),
+            function,
             store: inner.store.url(),
-            limits: inner.limits,
+            limits: options.limits,
             grants: inner.grants.clone(),
-            task_count: count as u64,
+            task_count: tasks.unwrap_or(0),
+            reuse: options.reuse,
+            depth: 0,
             tasks: Vec::new(),
         };
-        self.write_manifest(&template).await?;
-        let ledger = Arc::new(Ledger::new(count));
-        let cancel = Cancel::default();
-        let summary = Summary { tasks: count as u64, ..Summary::default() };
-        let summary = Arc::new(SharedSummary {
-            clock: Arc::clone(&inner.clock),
-            started: inner.clock.monotonic(),
-            summary: Mutex::new(summary),
-        });
-        let shared = Shared {
-            id: template.job,
-            function: function.to_owned(),
-            partitions,
-            ledger: Arc::clone(&ledger),
-            cancel: cancel.clone(),
-            summary: Arc::clone(&summary),
-        };
-        let dispatch = Dispatch {
-            runtime: Arc::clone(&inner.runtime),
-            store: inner.store.clone(),
-            ephemeral: inner.ephemeral,
-            template,
-            ledger,
-            cancel,
-            summary,
-            progress: Progress::default(),
-        };
-        Ok(Submission { shared: Arc::new(shared), dispatch })
+        if !inner.ephemeral {
+            let (manifest, store) = (self.manifest(&template, tasks), inner.store.clone());
+            self.clone().on_io(async move { manifest.write(&store).await }).await?;
+        }
+        Ok(self.begin(template, options, feed, known))
     }
 
-    async fn tasks(&self, plan: Plan) -> Result<VecDeque<Task>, Error> {
-        let task = |index, arguments, partition| Task { index, attempt: 0, arguments, partition };
-        Ok(match plan {
-            Plan::Values(values) => {
-                let tasks = (0..).zip(values).map(|(index, value)| task(index, value, None));
-                tasks.collect()
-            }
-            Plan::Objects { objects, arguments } => {
-                let partitions = objects.partitions(&self.0.locator).await?;
-                let tasks = (0..).zip(partitions);
-                tasks.map(|(i, partition)| task(i, arguments.clone(), Some(partition))).collect()
-            }
-        })
+    /// Begins with a job: from here on its handle says what becomes of it.
+    pub(crate) fn begin(
+        &self,
+        template: Batch,
+        options: Options,
+        feed: Feed,
+        known: Known,
+    ) -> Arc<Shared> {
+        let (inner, Known { expected, partitions, cancel }) = (&self.0, known);
+        let (finish, finished) = watch::channel(false);
+        let progress = match options.progress {
+            true => Progress::bar(&template.function, expected.map(|tasks| tasks as u64)),
+            false => Progress::default(),
+        };
+        let shared = Arc::new(Shared {
+            id: template.job,
+            function: template.function.clone(),
+            partitions,
+            ledger: Arc::new(Ledger::new(expected)),
+            cancel: cancel.clone(),
+            wake: Arc::default(),
+            numbers: Arc::new(Numbers::new(Arc::clone(&inner.clock))),
+            finished,
+            executor: self.clone(),
+        });
+        let mut dispatch = Dispatch {
+            runtime: Arc::clone(&inner.runtime),
+            policy: options.policy,
+            ledger: Arc::clone(&shared.ledger),
+            cancel: cancel.clone(),
+            wake: Arc::clone(&shared.wake),
+            numbers: Arc::clone(&shared.numbers),
+            clock: Arc::clone(&inner.clock),
+            progress,
+            log: None,
+            finished: finish,
+            template,
+        };
+        let store = (!inner.ephemeral).then(|| inner.store.clone());
+        let wake = Arc::clone(&shared.wake);
+        self.spawn(async move {
+            let job = dispatch.template.job;
+            dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake));
+            dispatch.run(feed).await;
+        });
+        shared
+    }
+
+    /// The functions of a component that is stored and can run; none where this driver has no
+    /// engine to ask.
+    async fn ready(&self, component: &Component) -> Result<Option<Functions>, Error> {
+        if let Some(functions) = self.known().get(&component.id()) {
+            return Ok(functions.clone());
+        }
+        let (this, component) = (self.clone(), component.clone());
+        let made = self.clone().on_io(async move {
+            this.upload(&component).await?;
+            let functions = this.inspect(&component).await?;
+            this.known().insert(component.id(), functions.clone());
+            Ok(functions)
+        });
+        made.await
     }
 
     /// Puts the component in the job's store unless it is there: its name is its content.
     async fn upload(&self, component: &Component) -> Result<(), Error> {
         let id = component.id();
-        if self.uploaded().contains(&id) {
-            return Ok(());
-        }
         let location = self.0.store.join(&layout::component(&id));
         match location.store.head(&location.key).await {
             Ok(_) => {}
@@ -380,33 +460,21 @@ impl Executor {
             }
             Err(error) => return Err(error.into()),
         }
-        self.uploaded().insert(id);
         Ok(())
     }
 
-    async fn write_manifest(&self, batch: &Batch) -> Result<(), Error> {
-        if self.0.ephemeral {
-            // Nobody but this process could read it.
-            return Ok(());
-        }
-        let manifest = serde_json::json!({
-            "job": batch.job,
-            "component": batch.component,
-            "function": batch.function,
-            "tasks": batch.task_count,
-            "limits": batch.limits,
-            "grants": batch.grants,
-            "submitted_unix_ms": u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX),
-        });
-        let location = self.0.store.join(&layout::manifest(&batch.job));
-        let bytes = Bytes::from(manifest.to_string());
-        location.store.put(&location.key, bytes, PutOptions::if_absent()).await?;
-        Ok(())
+    fn manifest(&self, batch: &Batch, tasks: Option<u64>) -> Manifest {
+        let unix_ms = u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX);
+        Manifest::of(batch, tasks, self.runtime(), unix_ms)
     }
 
     /// Says early and once what every task would say otherwise.
-    async fn check_function(&self, component: &Component, function: &str) -> Result<(), Error> {
-        let Some(functions) = self.inspect(component).await? else { return Ok(()) };
+    pub(crate) async fn check_function(
+        &self,
+        component: &Component,
+        function: &str,
+    ) -> Result<(), Error> {
+        let Some(functions) = self.ready(component).await? else { return Ok(()) };
         if functions.iter().any(|f| f.name == function) {
             return Ok(());
         }
@@ -420,7 +488,7 @@ impl Executor {
     }
 
     #[cfg(feature = "local")]
-    async fn inspect(&self, component: &Component) -> Result<Option<Vec<FunctionInfo>>, Error> {
+    async fn inspect(&self, component: &Component) -> Result<Option<Functions>, Error> {
         let Some(handler) = self.0.handler.clone() else { return Ok(None) };
         let (id, store) = (component.id(), self.0.store.url());
         let asked = tokio::task::spawn_blocking(move || handler.functions(id, &store)).await;
@@ -429,7 +497,7 @@ impl Executor {
             name: component.name().to_owned(),
             message: error.message,
         })?;
-        Ok(Some(functions.to_vec()))
+        Ok(Some(functions))
     }
 
     #[cfg(feature = "local")]
@@ -455,22 +523,46 @@ impl Executor {
 
     #[cfg(not(feature = "local"))]
     #[allow(clippy::unused_async, reason = "the same signature with and without an engine")]
-    async fn inspect(&self, _: &Component) -> Result<Option<Vec<FunctionInfo>>, Error> {
+    async fn inspect(&self, _: &Component) -> Result<Option<Functions>, Error> {
         Ok(None)
     }
 
-    fn job_id(&self) -> Result<JobId, Error> {
+    pub(crate) fn job_id(&self) -> Result<JobId, Error> {
         let unix_ms = u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX);
         Ok(JobId::new(unix_ms, random()?))
     }
 
-    fn uploaded(&self) -> std::sync::MutexGuard<'_, BTreeSet<ComponentId>> {
-        self.0.uploaded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<ComponentId, Option<Functions>>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn store_location(&self) -> &Location {
+        &self.0.store
+    }
+
+    /// Whether the store is private to this executor and goes with it.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.0.ephemeral
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    /// Runs a future on the executor's threads, whether or not anybody waits.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.io.handle().spawn(future);
+    }
+
+    /// Ends after `time`, whatever async runtime the caller has.
+    pub(crate) fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        let slept = self.0.io.handle().spawn(async move { tokio::time::sleep(time).await });
+        slept.map(|_| ()).boxed()
     }
 
     /// Runs a future on the executor's threads, so that the caller's runtime does not matter.
-    async fn on_io<T: Send + 'static>(
-        &self,
+    pub(crate) async fn on_io<T: Send + 'static>(
+        self,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let spawned = self.0.io.handle().spawn(future);

@@ -52,29 +52,41 @@ mod dispatch;
 mod environment;
 mod error;
 mod executor;
+mod feed;
 mod inputs;
 mod job;
+mod joblog;
 mod ledger;
+mod manifest;
+mod nested;
 mod objects;
+mod plan;
+mod policy;
 mod progress;
 mod reduce;
+mod reference;
+mod request;
 mod summary;
 
 pub use futures::executor::block_on;
 pub use samara_core::{
-    Access, ComponentId, Exceeded, FunctionInfo, JobId, Level, Limits, LogLine, Partition, Records,
-    Trap, UserError, UserErrorKind,
+    Access, ComponentId, CsvOptions, Exceeded, FunctionInfo, JobId, Level, Limits, LogLine,
+    Partition, Records, Terminator, Trap, UserError, UserErrorKind,
 };
 
 pub use crate::builder::Builder;
 pub use crate::component::Component;
 pub use crate::error::{Cause, Error, TaskError, TaskFailure};
 pub use crate::executor::{CompiledCode, Executor};
-pub use crate::inputs::{Inputs, Plan};
-pub use crate::job::{Completed, Encoded, Job, TaskFuture, Value};
+pub use crate::inputs::{Chained, Inputs, Plan, Streamed, stream};
+pub use crate::job::{Completed, Encoded, Job, TaskFuture, Until, Value, Waited};
 pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};
-pub use crate::reduce::MapReduce;
-pub use crate::summary::Summary;
+pub use crate::plan::Partitions;
+pub use crate::policy::{Backups, OnFailure, Retries, TaskEnd};
+pub use crate::reduce::{Grouped, MapReduce};
+pub use crate::reference::{JobRef, TaskRef};
+pub use crate::request::{Call, Map, MapThenReduce, MapThenReduceGroups};
+pub use crate::summary::{ATTEMPTS_KEPT, AttemptStats, Ended, JobStats, Summary};
 
 /// Typed function handles: what `#[function]` makes.
 pub mod function {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use samara_core::{Partition, Records};
+use samara_core::{CsvOptions, Partition, Records, Terminator};
 use samara_store::{Discovered, Locator};
 
 use crate::Error;
@@ -25,7 +25,8 @@ pub const PARTITIONS_MAX: u64 = 10_000_000;
 pub struct Objects {
     sources: Vec<String>,
     cut: Cut,
-    records: Records,
+    /// What was asked for, or why it cannot be had, which is said at planning.
+    records: Result<Records, samara_core::Error>,
     allow_none: bool,
 }
 
@@ -34,6 +35,13 @@ pub struct Objects {
 pub struct WithArguments<T> {
     pub(crate) objects: Objects,
     pub(crate) arguments: T,
+}
+
+/// An object that a job reads, and into how many partitions it is cut.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) object: Discovered,
+    pub(crate) partitions: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +63,7 @@ impl Objects {
         Self {
             sources: vec![source.into()],
             cut: Cut::Whole,
-            records: Records::Lines,
+            records: Ok(Records::Lines),
             allow_none: false,
         }
     }
@@ -84,10 +92,66 @@ impl Objects {
     }
 
     /// What the objects are sequences of. Default lines.
+    ///
+    /// Whatever the cut, each record is in exactly one partition: the one in which it begins.
     #[must_use]
     pub fn records(mut self, records: Records) -> Self {
-        self.records = records;
+        self.records = Ok(records);
         self
+    }
+
+    /// The objects are CSV with commas, double quotes, and a header, which every partition then
+    /// begins with. Quoted fields may hold line ends.
+    ///
+    /// ```
+    /// use samara::{CsvOptions, Objects};
+    ///
+    /// let table = Objects::at("orders/*.csv").csv().chunk_bytes(64 << 20);
+    /// let other = CsvOptions::new().delimiter(b';').header(false);
+    /// let other = Objects::at("other.csv").csv_with(other).chunk_count(8);
+    /// # let _ = (table, other);
+    /// ```
+    #[must_use]
+    pub fn csv(self) -> Self {
+        self.csv_with(CsvOptions::new())
+    }
+
+    /// The objects are CSV that is written so.
+    #[must_use]
+    pub fn csv_with(self, options: CsvOptions) -> Self {
+        self.records(Records::Csv(options))
+    }
+
+    /// The objects hold one JSON value per line.
+    #[must_use]
+    pub fn json_lines(self) -> Self {
+        self.records(Records::JsonLines)
+    }
+
+    /// The objects' records end with these 1 to 16 bytes.
+    ///
+    /// ```
+    /// # use samara::Objects;
+    /// let paragraphs = Objects::at("book.txt").lines_ended_by("\n\n").chunk_bytes(1 << 20);
+    /// # let _ = paragraphs;
+    /// ```
+    #[must_use]
+    pub fn lines_ended_by(mut self, terminator: impl AsRef<[u8]>) -> Self {
+        self.records = Terminator::new(terminator.as_ref()).map(Records::Terminated);
+        self
+    }
+
+    /// The objects' records have this many bytes each. An object whose size is no multiple of it is
+    /// an error.
+    #[must_use]
+    pub fn fixed(self, bytes: u64) -> Self {
+        self.records(Records::Fixed(bytes))
+    }
+
+    /// The objects are bytes: partitions are cut where they are asked to be.
+    #[must_use]
+    pub fn bytes(self) -> Self {
+        self.records(Records::Bytes)
     }
 
     /// Lets a source that stands for no object be an empty input. Else it is an error.
@@ -103,21 +167,28 @@ impl Objects {
         WithArguments { objects: self, arguments }
     }
 
-    /// Finds the objects and cuts them. Reads sizes, never contents.
-    pub(crate) async fn partitions(&self, locator: &Locator) -> Result<Vec<Partition>, Error> {
+    /// Finds the objects. Reads sizes, never contents.
+    pub(crate) async fn find(&self, locator: &Locator) -> Result<Vec<Found>, Error> {
         if matches!(self.cut, Cut::Bytes(0) | Cut::Count(0)) {
             return Err(Error::Invalid(
                 "a partition of zero bytes, or zero partitions: give a size of at least 1"
                     .to_owned(),
             ));
         }
-        let mut partitions = Vec::new();
+        self.checked_records()?;
+        let mut found = Vec::new();
         for source in &self.sources {
-            for object in self.discover(source, locator).await? {
-                self.cut(&object, &mut partitions)?;
+            let discovered = self.discover(source, locator).await?;
+            for object in discovered {
+                found.push(self.count(object)?);
             }
         }
-        Ok(partitions)
+        Ok(found)
+    }
+
+    fn checked_records(&self) -> Result<Records, Error> {
+        let checked = self.records.clone().and_then(|records| records.check().map(|()| records));
+        checked.map_err(|error| Error::Invalid(error.message))
     }
 
     async fn discover(&self, source: &str, locator: &Locator) -> Result<Vec<Discovered>, Error> {
@@ -127,35 +198,38 @@ impl Objects {
         }
     }
 
-    fn cut(&self, object: &Discovered, partitions: &mut Vec<Partition>) -> Result<(), Error> {
+    fn count(&self, object: Discovered) -> Result<Found, Error> {
         let size = object.metadata.size;
-        let count = match self.cut {
+        let records = self.checked_records()?;
+        records
+            .check_size(size)
+            .map_err(|error| Error::Invalid(error.context(&object.url).message))?;
+        let partitions = match self.cut {
             Cut::Whole => 1,
             Cut::Bytes(bytes) => size.div_ceil(bytes).max(1),
             Cut::Count(count) => count.min(size).max(1),
         };
-        if partitions.len() as u64 + count > PARTITIONS_MAX {
-            return Err(Error::Invalid(format!(
-                "{}: cutting its {size} bytes makes more than {PARTITIONS_MAX} partitions; \
-                 choose larger ones",
-                object.url
-            )));
-        }
+        Ok(Found { object, partitions })
+    }
+
+    /// One of an object's partitions.
+    pub(crate) fn partition(&self, found: &Found, index: u64) -> Partition {
+        let Discovered { url, metadata } = &found.object;
+        let size = metadata.size;
         let start = |index: u64| match self.cut {
             Cut::Bytes(bytes) => index.saturating_mul(bytes).min(size),
             // In 128 bits: an object's size times a count may not fit 64.
-            _ => u64::try_from(u128::from(size) * u128::from(index) / u128::from(count))
+            _ => u64::try_from(u128::from(size) * u128::from(index) / u128::from(found.partitions))
                 .unwrap_or(size),
         };
-        partitions.extend((0..count).map(|index| Partition {
-            object: object.url.clone(),
+        Partition {
+            object: url.clone(),
             offset: start(index),
             length: start(index + 1) - start(index),
             object_size: size,
-            etag: object.metadata.etag.clone(),
-            records: self.records,
-        }));
-        Ok(())
+            etag: metadata.etag.clone(),
+            records: self.records.clone().unwrap_or_default(),
+        }
     }
 }
 
@@ -199,11 +273,10 @@ mod tests {
     use super::*;
 
     fn cut(objects: &Objects, size: u64) -> Vec<(u64, u64)> {
-        let mut partitions = Vec::new();
         let metadata = Metadata { size, etag: String::new(), modified_ms: None };
-        let object = Discovered { url: "mem://x/y".to_owned(), metadata };
-        objects.cut(&object, &mut partitions).unwrap();
-        partitions.iter().map(|p| (p.offset, p.length)).collect()
+        let found = objects.count(Discovered { url: "mem://x/y".to_owned(), metadata }).unwrap();
+        let partitions = (0..found.partitions).map(|index| objects.partition(&found, index));
+        partitions.map(|p| (p.offset, p.length)).collect()
     }
 
     #[test]
@@ -232,10 +305,19 @@ mod tests {
     }
 
     #[test]
-    fn too_many_partitions_are_refused() {
-        let metadata = Metadata { size: 1 << 40, etag: String::new(), modified_ms: None };
+    fn records_that_cannot_be_are_errors_of_the_plan() {
+        let metadata = Metadata { size: 10, etag: String::new(), modified_ms: None };
         let object = Discovered { url: "mem://x/y".to_owned(), metadata };
-        let error = Objects::at("x").chunk_bytes(1).cut(&object, &mut Vec::new()).unwrap_err();
-        assert!(error.to_string().contains("choose larger ones"), "{error}");
+        for (objects, says) in [
+            (Objects::at("x").fixed(0), "give a size of at least 1"),
+            (Objects::at("x").fixed(4), "mem://x/y: its 10 bytes are not a whole number"),
+            (Objects::at("x").lines_ended_by(""), "give a terminator of 1 to 16 bytes"),
+            (Objects::at("x").lines_ended_by([b'-'; 17]), "up to 16"),
+            (Objects::at("x").csv_with(CsvOptions::new().quote(b',')), "two different bytes"),
+        ] {
+            let error = objects.count(object.clone()).unwrap_err();
+            assert!(matches!(error, Error::Invalid(_)), "{error:?}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 }

@@ -13,13 +13,18 @@ pub(crate) struct Progress {
 // === impl Progress ===
 
 impl Progress {
-    /// A bar of `tasks` steps on standard error.
+    /// A bar of `tasks` steps on standard error, or a count where their number is not known.
     #[cfg(feature = "progress")]
-    pub(crate) fn bar(function: &str, tasks: u64) -> Self {
-        let style = ProgressStyle::with_template(
-            "{msg:>12} [{bar:32}] {pos}/{len} tasks  {elapsed} (left {eta})",
-        );
-        let bar = ProgressBar::new(tasks).with_message(function.to_owned());
+    pub(crate) fn bar(function: &str, tasks: Option<u64>) -> Self {
+        let style = ProgressStyle::with_template(match tasks {
+            Some(_) => "{msg:>12} [{bar:32}] {pos}/{len} tasks  {elapsed} (left {eta})",
+            None => "{msg:>12} {spinner} {pos} tasks  {elapsed}",
+        });
+        let bar = match tasks {
+            Some(tasks) => ProgressBar::new(tasks),
+            None => ProgressBar::new_spinner(),
+        };
+        let bar = bar.with_message(function.to_owned());
         let bar = match style {
             Ok(style) => bar.with_style(style.progress_chars("=> ")),
             Err(_) => bar,
@@ -29,14 +34,15 @@ impl Progress {
 
     /// Without the feature there is no bar.
     #[cfg(not(feature = "progress"))]
-    pub(crate) fn bar(_function: &str, _tasks: u64) -> Self {
+    pub(crate) fn bar(_function: &str, _tasks: Option<u64>) -> Self {
         Self {}
     }
 
-    pub(crate) fn step(&self) {
+    #[cfg_attr(not(feature = "progress"), allow(unused_variables, reason = "no bar"))]
+    pub(crate) fn advance(&self, tasks: u64) {
         #[cfg(feature = "progress")]
         if let Some(bar) = &self.bar {
-            bar.inc(1);
+            bar.inc(tasks);
         }
     }
 

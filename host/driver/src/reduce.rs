@@ -1,6 +1,8 @@
-//! Combining a job's values in a tree, as they come.
+//! Combining a job's values in trees, as they come.
 
-use std::collections::VecDeque;
+mod forest;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -8,17 +10,25 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use samara_core::Task;
-use samara_wit::value::ArgumentWriter;
+use samara_core::{Argument, Arguments, JobId, Task, layout};
+use samara_store::StoreExt;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::executor::{Executor, Submission};
+use crate::executor::Executor;
+use crate::feed::{Fed, Feed, argument};
+use crate::inputs::Plan;
 use crate::job::Shared;
-use crate::{Component, Error, Summary, TaskError, Value};
+use crate::ledger::TaskResult;
+use crate::policy::OnFailure;
+use crate::reduce::forest::{Forest, Place};
+use crate::request::Request;
+use crate::{Error, JobStats, Summary, TaskError, Value};
 
-/// Values that one task combines. More make the tree flatter and its tasks longer; fewer let more
-/// of them run beside the maps.
-const FAN_IN: usize = 8;
+/// Combining tasks on their way to the dispatcher.
+const FEED_MAX: usize = 64;
+
+/// Results that are looked at together.
+const RESULTS_AT_ONCE: usize = 256;
 
 /// A submitted job whose values are combined to one.
 ///
@@ -28,35 +38,39 @@ pub struct MapReduce<T> {
     value: PhantomData<fn() -> T>,
 }
 
+/// A submitted job whose values are combined to one for each object.
+///
+/// Dropping it cancels what has not ended.
+pub struct Grouped<T> {
+    started: Started,
+    value: PhantomData<fn() -> T>,
+}
+
 /// A map-reduce on its way, whatever its type.
 pub(crate) struct Started {
     map: Arc<Shared>,
     reduce: Arc<Shared>,
-    value: oneshot::Receiver<Combined>,
-    /// The value once `wait` has seen it.
-    waited: Option<Result<Combined, oneshot::error::RecvError>>,
+    /// What each value is of, where there is one for each object.
+    names: Vec<String>,
+    values: oneshot::Receiver<Combined>,
+    /// The values once `wait` has seen them.
+    waited: Option<Combined>,
 }
 
-/// The combined value, encoded; none without inputs.
-type Combined = Result<Option<Bytes>, TaskError>;
+/// The combined values; none of a group without inputs.
+type Combined = Result<Vec<Option<Argument>>, TaskError>;
 
-/// The shape of the tree: groups of [`FAN_IN`] neighbours, level by level.
-#[derive(Debug)]
-struct Tree {
-    /// Values of each level; the maps' first, one last.
-    levels: Vec<Vec<Option<Bytes>>>,
-    /// The groups of each level, but for the last.
-    groups: Vec<Vec<Group>>,
-    /// Level and index at which each task's value belongs.
-    places: Vec<(usize, usize)>,
-}
-
-/// Neighbours that become one value of the next level.
-#[derive(Debug)]
-struct Group {
-    lacking: usize,
-    /// The task that combines them; a value alone goes up as it is.
-    task: Option<usize>,
+/// Feeds the combining job.
+struct Combiner {
+    forest: Forest,
+    map: Arc<Shared>,
+    reduce: Arc<Shared>,
+    feed: mpsc::Sender<Fed>,
+    /// Where the value of each combining task belongs, and what it combines.
+    places: BTreeMap<usize, (Place, Vec<Argument>)>,
+    next_task: usize,
+    /// Whether values of tasks that failed are left out.
+    tolerant: bool,
 }
 
 // === impl MapReduce ===
@@ -70,237 +84,318 @@ impl<T: Value> MapReduce<T> {
     ///
     /// # Errors
     ///
-    /// The first error of a task: without its value there is none of the job's.
-    pub async fn value(self) -> Result<Option<T>, Error> {
-        let Started { map: _map, reduce, value, waited } = self.started;
-        let combined = match waited {
-            Some(combined) => combined,
-            None => value.await,
-        };
-        let bytes = match combined {
-            Ok(result) => result?,
-            Err(_) => return Err(Error::Invalid("the executor was dropped".to_owned())),
-        };
-        let decode = |bytes| {
-            T::decode(bytes).map_err(|error| {
-                let last = reduce.ledger.len().saturating_sub(1);
-                Error::from(reduce.output_error(last, &error))
-            })
-        };
-        bytes.map(decode).transpose()
+    /// The first error of a task: without its value there is none of the job's. With
+    /// [`OnFailure::Tolerate`](crate::OnFailure::Tolerate) failed tasks are left out.
+    pub async fn value(mut self) -> Result<Option<T>, Error> {
+        let values = self.started.take().await?;
+        let Some(value) = values.into_iter().next().flatten() else { return Ok(None) };
+        self.started.decode(value).await.map(Some)
     }
 
     /// The maps in numbers, as far as they have come.
     pub fn summary(&self) -> Summary {
-        self.started.map.summary.get()
+        self.started.map.numbers.summary(&self.started.map.ledger)
     }
 
     /// The combining tasks in numbers, as far as they have come.
     pub fn reduce_summary(&self) -> Summary {
-        self.started.reduce.summary.get()
+        self.started.reduce.numbers.summary(&self.started.reduce.ledger)
+    }
+}
+
+// === impl Grouped ===
+
+impl<T: Value> Grouped<T> {
+    pub(crate) fn new(started: Started) -> Self {
+        Self { started, value: PhantomData }
     }
 
-    /// Waits until the value is there, or an error, and keeps it for [`value`](Self::value).
-    pub async fn wait(&mut self) {
-        // Not the ledgers: after an error, combining tasks that were never submitted never end.
-        if self.started.waited.is_none() {
-            self.started.waited = Some((&mut self.started.value).await);
+    /// Waits for the combined values: each object's URL and value, in the order of the objects.
+    ///
+    /// # Errors
+    ///
+    /// As [`MapReduce::value`].
+    pub async fn values(mut self) -> Result<Vec<(String, T)>, Error> {
+        let values = self.started.take().await?;
+        let mut decoded = Vec::with_capacity(values.len());
+        let names = std::mem::take(&mut self.started.names);
+        for (name, value) in names.into_iter().zip(values) {
+            if let Some(value) = value {
+                decoded.push((name, self.started.decode(value).await?));
+            }
         }
-    }
-
-    /// Stops what has not ended.
-    pub fn cancel(&self) {
-        self.started.map.cancel.cancel();
-        self.started.reduce.cancel.cancel();
+        Ok(decoded)
     }
 }
 
-impl<T> fmt::Debug for MapReduce<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapReduce")
-            .field("map", &self.started.map.id)
-            .field("reduce", &self.started.reduce.id)
-            .finish_non_exhaustive()
-    }
-}
+/// What both kinds have.
+macro_rules! handles {
+    ($name:ident) => {
+        impl<T> $name<T> {
+            /// The id of the job that maps.
+            pub fn id(&self) -> JobId {
+                self.started.map.id
+            }
 
-/// Submits the combining job, and feeds it with the values of `map` as they come.
-pub(crate) async fn start(
-    executor: &Executor,
-    component: &Component,
-    function: &str,
-    map: Arc<Shared>,
-) -> Result<Started, Error> {
-    let tree = Tree::new(map.ledger.len());
-    let submission = executor.submit(component, function, tree.tasks(), Vec::new()).await?;
-    let Submission { shared: reduce, dispatch } = submission;
-    let (feed, fed) = mpsc::unbounded_channel();
-    let (done, value) = oneshot::channel();
-    tokio::spawn(dispatch.run(VecDeque::new(), fed));
-    let combine = combine(tree, Arc::clone(&map), Arc::clone(&reduce), feed, done);
-    tokio::spawn(combine);
-    Ok(Started { map, reduce, value, waited: None })
-}
+            /// The id of the job that combines.
+            pub fn reduce_id(&self) -> JobId {
+                self.started.reduce.id
+            }
 
-/// Moves values up the tree until one is left, or nobody wants it.
-async fn combine(
-    mut tree: Tree,
-    map: Arc<Shared>,
-    reduce: Arc<Shared>,
-    feed: mpsc::UnboundedSender<Task>,
-    mut done: oneshot::Sender<Combined>,
-) {
-    let result = loop {
-        if let Some(value) = tree.root() {
-            break Ok(value);
+            /// The maps in numbers, attempt by attempt, as far as they have come.
+            pub fn stats(&self) -> JobStats {
+                self.started.map.stats()
+            }
+
+            /// The combining tasks in numbers, attempt by attempt, as far as they have come.
+            pub fn reduce_stats(&self) -> JobStats {
+                self.started.reduce.stats()
+            }
+
+            /// Waits until the values are there, or an error, and keeps them.
+            pub async fn wait(&mut self) {
+                self.started.wait().await;
+            }
+
+            /// Stops what has not ended.
+            pub fn cancel(&self) {
+                self.started.map.cancel();
+                self.started.reduce.cancel();
+            }
         }
-        let next = poll_fn(|context| {
-            if done.poll_closed(context).is_ready() {
-                return Poll::Ready(None);
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("map", &self.started.map.id)
+                    .field("reduce", &self.started.reduce.id)
+                    .finish_non_exhaustive()
             }
-            let map = map.ledger.poll_next(context.waker());
-            if let Poll::Ready(Some((index, result))) = map {
-                return Poll::Ready(Some((0, index, result)));
-            }
-            match reduce.ledger.poll_next(context.waker()) {
-                Poll::Ready(Some((task, result))) => {
-                    let (level, index) = tree.places[task];
-                    Poll::Ready(Some((level, index, result)))
-                }
-                // Without combining tasks this ledger is at its end from the start.
-                Poll::Ready(None) if map.is_pending() => Poll::Pending,
-                end => end.map(|_| None),
-            }
-        });
-        let Some((level, index, result)) = next.await else { break Ok(None) };
-        match result {
-            Ok(value) => tree.put(level, index, value, &feed),
-            Err(error) => break Err(error),
         }
     };
-    map.cancel.cancel();
-    reduce.cancel.cancel();
-    let _nobody_waits = done.send(result);
 }
 
-// === impl Tree ===
+handles!(MapReduce);
+handles!(Grouped);
 
-impl Tree {
-    fn new(values: usize) -> Self {
-        let mut tree = Self { levels: Vec::new(), groups: Vec::new(), places: Vec::new() };
-        let mut width = values;
-        loop {
-            tree.levels.push(vec![None; width]);
-            if width <= 1 {
-                return tree;
+// === impl Started ===
+
+impl Started {
+    async fn wait(&mut self) {
+        // Not the ledgers: after an error, combining tasks that were never submitted never end.
+        if self.waited.is_none() {
+            let gone = || Err(lost(&self.reduce));
+            self.waited = Some((&mut self.values).await.unwrap_or_else(|_| gone()));
+            self.map.ended().await;
+            self.reduce.ended().await;
+        }
+    }
+
+    async fn take(&mut self) -> Combined {
+        self.wait().await;
+        self.waited.take().unwrap_or_else(|| Err(lost(&self.reduce)))
+    }
+
+    async fn decode<T: Value>(&self, value: Argument) -> Result<T, Error> {
+        let bytes = fetch(&self.reduce.executor, value).await?;
+        let last = self.reduce.ledger.counts().tasks.saturating_sub(1);
+        Ok(self.reduce.decode(last, Ok(bytes))?)
+    }
+}
+
+/// For a combiner that is gone, which happens where its threads are.
+fn lost(reduce: &Shared) -> TaskError {
+    let error = samara_core::Error::new(samara_core::ErrorKind::Lost, "the executor is gone");
+    TaskError::new(reduce.task_name(0), 1, crate::Cause::Platform(error), Vec::new())
+}
+
+async fn fetch(executor: &Executor, value: Argument) -> Result<Bytes, Error> {
+    match value {
+        Argument::Inline(bytes) => Ok(bytes),
+        Argument::Stored { job, index, .. } => {
+            let location = executor.store_location().join(&layout::output(&job, index));
+            let read = async move { Ok(location.store.read(&location.key).await?) };
+            executor.clone().on_io(read).await
+        }
+    }
+}
+
+/// Submits the maps and the combining job, and feeds it with their values as they come.
+pub(crate) async fn start(
+    request: Request,
+    reduce: String,
+    per_object: bool,
+) -> Result<Started, Error> {
+    let (executor, component) = (request.executor.clone(), request.component.clone());
+    let options = request.options.clone();
+    executor.check_function(&component, &reduce).await?;
+    let map = executor.submit(request).await?;
+    let groups = match (&map.partitions, per_object) {
+        (Some(plan), true) => plan.groups(),
+        (None, true) => {
+            map.cancel();
+            return Err(Error::Invalid(
+                "one value per object takes objects as inputs: these are values".to_owned(),
+            ));
+        }
+        _ => Vec::new(),
+    };
+    let (names, sizes): (Vec<String>, Vec<usize>) = groups.into_iter().unzip();
+    let forest = if per_object { Forest::of(&sizes) } else { Forest::one() };
+    let (feed, fed) = mpsc::channel(FEED_MAX);
+    let mut reduce_options = options.clone();
+    reduce_options.reuse = false;
+    reduce_options.progress = false;
+    let tolerant = matches!(options.policy.on_failure, OnFailure::Tolerate(_));
+    let plan = Ok(Plan::values([]));
+    let executor_clone = executor.clone();
+    let request = Request {
+        executor: executor_clone,
+        component,
+        function: reduce,
+        plan,
+        options: reduce_options,
+    };
+    let reduce = executor.submit_fed(request, Feed::Channel(fed)).await?;
+    let (done, values) = oneshot::channel();
+    map.ledger.stream();
+    let combiner = Combiner {
+        forest,
+        map: Arc::clone(&map),
+        reduce: Arc::clone(&reduce),
+        feed,
+        places: BTreeMap::new(),
+        next_task: 0,
+        tolerant,
+    };
+    executor.spawn(combiner.run(done));
+    Ok(Started { map, reduce, names, values, waited: None })
+}
+
+/// What the combiner sees next.
+enum Seen {
+    Maps(Vec<(usize, TaskResult)>),
+    MapsEnded,
+    Combined(Vec<(usize, TaskResult)>),
+    NobodyWaits,
+}
+
+// === impl Combiner ===
+
+impl Combiner {
+    /// Moves values up the trees until one is left of each, or nobody wants it.
+    async fn run(mut self, mut done: oneshot::Sender<Combined>) {
+        let mut maps_ended = false;
+        let result = loop {
+            if let Some(values) = self.forest.roots() {
+                break Ok(values);
             }
-            let next_level = tree.levels.len();
-            let groups = (0..width.div_ceil(FAN_IN)).map(|group| {
-                let lacking = FAN_IN.min(width - group * FAN_IN);
-                let task = (lacking > 1).then_some(tree.places.len());
-                tree.places.extend(task.map(|_| (next_level, group)));
-                Group { lacking, task }
-            });
-            let groups: Vec<Group> = groups.collect();
-            width = groups.len();
-            tree.groups.push(groups);
-        }
-    }
-
-    /// Number of combining tasks.
-    fn tasks(&self) -> usize {
-        self.places.len()
-    }
-
-    /// The value at the top, once it is there. Without inputs: no value.
-    fn root(&mut self) -> Option<Option<Bytes>> {
-        match self.levels.last_mut()?.first_mut() {
-            Some(value) => value.take().map(Some),
-            None => Some(None),
-        }
-    }
-
-    /// Enters a value; where it completes a group, submits the task that combines it.
-    fn put(
-        &mut self,
-        level: usize,
-        index: usize,
-        value: Bytes,
-        feed: &mpsc::UnboundedSender<Task>,
-    ) {
-        self.levels[level][index] = Some(value);
-        let number = index / FAN_IN;
-        let Some(group) = self.groups.get_mut(level).map(|groups| &mut groups[number]) else {
-            return;
+            let result = match self.see(&mut done, maps_ended).await {
+                Seen::Maps(results) => self.take_maps(results),
+                Seen::MapsEnded => {
+                    maps_ended = true;
+                    self.forest.close();
+                    Ok(())
+                }
+                Seen::Combined(results) => self.take_combined(results),
+                Seen::NobodyWaits => break Ok(Vec::new()),
+            };
+            if let Err(error) = result {
+                break Err(error);
+            }
+            self.feed_ready().await;
         };
-        group.lacking -= 1;
-        if group.lacking > 0 {
-            return;
+        if result.is_err() {
+            self.map.cancel();
+            self.reduce.cancel();
         }
-        let task = group.task;
-        let start = number * FAN_IN;
-        let end = (start + FAN_IN).min(self.levels[level].len());
-        let values = self.levels[level][start..end].iter_mut().filter_map(Option::take);
-        let mut values: Vec<Bytes> = values.collect();
-        match task {
-            // The dispatcher is gone only where nobody waits any more.
-            Some(task) => drop(feed.send(combining(task as u64, &values))),
-            None => {
-                let alone = values.pop().expect("a group has a value");
-                self.put(level + 1, number, alone, feed);
+        drop(self.feed);
+        let _nobody_waits = done.send(result);
+    }
+
+    async fn see(&self, done: &mut oneshot::Sender<Combined>, maps_ended: bool) -> Seen {
+        poll_fn(|context| {
+            if done.poll_closed(context).is_ready() {
+                return Poll::Ready(Seen::NobodyWaits);
+            }
+            if !maps_ended {
+                match self.map.ledger.poll_next(context.waker(), RESULTS_AT_ONCE) {
+                    Poll::Ready(Some(results)) => return Poll::Ready(Seen::Maps(results)),
+                    Poll::Ready(None) => return Poll::Ready(Seen::MapsEnded),
+                    Poll::Pending => {}
+                }
+            }
+            let combined = self.reduce.ledger.poll_next(context.waker(), RESULTS_AT_ONCE);
+            match combined {
+                Poll::Ready(Some(results)) => Poll::Ready(Seen::Combined(results)),
+                // The combining job ends before this only where it was cancelled.
+                Poll::Ready(None) => Poll::Ready(Seen::NobodyWaits),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn take_maps(&mut self, results: Vec<(usize, TaskResult)>) -> Result<(), TaskError> {
+        for (index, result) in results {
+            let value = match result {
+                Ok(output) => Some(argument(&self.map, index as u64, output)),
+                Err(_) if self.tolerant => None,
+                Err(error) => return Err(error),
+            };
+            self.forest.put_leaf(index, value);
+        }
+        Ok(())
+    }
+
+    fn take_combined(&mut self, results: Vec<(usize, TaskResult)>) -> Result<(), TaskError> {
+        for (task, result) in results {
+            let value = argument(&self.reduce, task as u64, result?);
+            if let Some((place, used)) = self.places.remove(&task) {
+                self.forest.put(place, Some(value));
+                self.free(used);
             }
         }
-    }
-}
-
-fn combining(index: u64, values: &[Bytes]) -> Task {
-    let mut writer = ArgumentWriter::new(values.len() as u64);
-    values.iter().for_each(|value| writer.push_encoded(value));
-    Task { index, attempt: 0, arguments: writer.finish().into(), partition: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Combines numbers by writing their group down, so that the tree's shape can be read.
-    fn run(count: usize, order: impl Fn(usize) -> usize) -> (String, usize) {
-        let mut tree = Tree::new(count);
-        let (feed, mut fed) = mpsc::unbounded_channel();
-        for position in 0..count {
-            let index = order(position);
-            tree.put(0, index, Bytes::from(format!("{index}")), &feed);
-        }
-        let mut tasks = 0;
-        while let Ok(task) = fed.try_recv() {
-            tasks += 1;
-            let (level, index) = tree.places[usize::try_from(task.index).unwrap()];
-            tree.put(level, index, Bytes::from(format!("({level}.{index})")), &feed);
-        }
-        let root = tree.root().expect("complete").unwrap_or_default();
-        (String::from_utf8(root.to_vec()).unwrap(), tasks)
+        Ok(())
     }
 
-    #[test]
-    fn every_number_of_values_comes_to_one() {
-        for count in 2..600 {
-            let (root, tasks) = run(count, |position| position);
-            let levels = Tree::new(count).levels.len();
-            assert_eq!(root, format!("({}.0)", levels - 1), "{count} values");
-            assert!(tasks >= (count - 1).div_ceil(FAN_IN - 1) && tasks < count, "{count}: {tasks}");
+    /// Submits the tasks whose values are all there.
+    async fn feed_ready(&mut self) {
+        let ready = self.forest.take_ready();
+        if ready.is_empty() {
+            return;
         }
+        let mut fed = Fed::default();
+        for (place, values) in ready {
+            let stored: Vec<Argument> = values
+                .iter()
+                .filter(|value| matches!(value, Argument::Stored { .. }))
+                .cloned()
+                .collect();
+            let (index, arguments) = (self.next_task as u64, Arguments::Parts(values));
+            fed.tasks.push(Task { index, attempt: 0, arguments, partition: None });
+            self.places.insert(self.next_task, (place, stored));
+            self.next_task += 1;
+        }
+        // The dispatcher is gone only where nobody waits any more.
+        let _gone = self.feed.send(fed).await;
     }
 
-    #[test]
-    fn no_value_and_one_value_need_no_task() {
-        assert_eq!(run(0, |position| position), (String::new(), 0));
-        assert_eq!(run(1, |position| position), ("0".to_owned(), 0));
-    }
-
-    #[test]
-    fn the_shape_does_not_depend_on_the_order() {
-        for count in [9, 64, 65, 100] {
-            assert_eq!(run(count, |p| p), run(count, |p| count - 1 - p));
+    /// Removes stored values that were combined, where nobody else could read them.
+    fn free(&self, used: Vec<Argument>) {
+        let executor = &self.reduce.executor;
+        if used.is_empty() || !executor.is_ephemeral() {
+            return;
         }
+        let store = executor.store_location().clone();
+        executor.spawn(async move {
+            for argument in used {
+                let Argument::Stored { job, index, .. } = argument else { continue };
+                let location = store.join(&layout::output(&job, index));
+                if let Err(error) = location.store.delete(&location.key).await {
+                    tracing::warn!("removing an output that was used: {}", error.in_full());
+                }
+            }
+        });
     }
 }

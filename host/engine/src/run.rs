@@ -228,8 +228,11 @@ impl Engine {
             .call(store, &instance)
             .and_then(|call| call.call(&mut *store, (function.to_owned(), arguments)));
         match called {
-            Ok((Ok(output),)) => success(output, store.data().limits.output_bytes),
-            Ok((Err(failure),)) => failure::returned(failure.into(), store.data()),
+            Ok((Ok(output),)) => match partition::read_out(store.data_mut()) {
+                Ok(()) => success(output, store.data().limits.output_bytes),
+                Err(stop) => stop.into(),
+            },
+            Ok((Err(failure),)) => failure::returned(failure.into(), store.data_mut()),
             Err(error) => failure::outcome(error, store.data_mut()),
         }
     }

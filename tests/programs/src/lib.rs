@@ -10,6 +10,7 @@ pub mod input;
 pub mod isolation;
 pub mod nested;
 pub mod objects;
+pub mod records;
 pub mod reduce;
 pub mod reuse;
 pub mod sandbox;

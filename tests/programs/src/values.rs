@@ -22,6 +22,32 @@ pub enum Shape {
     },
 }
 
+/// A record of records, as a caller of another language would give a dictionary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Person {
+    /// Text that need not be ASCII.
+    pub name: String,
+    /// Something that may be missing.
+    pub age: Option<u32>,
+    /// Records within the record.
+    pub children: Vec<Self>,
+    /// Names of the value's own.
+    pub notes: BTreeMap<String, Option<f64>>,
+}
+
+/// A value that must not be compared: whoever does not mean to, does not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Incomparable {
+    /// What it holds.
+    pub value: u64,
+}
+
+impl PartialEq for Incomparable {
+    fn eq(&self, _: &Self) -> bool {
+        panic!("these are not to be compared")
+    }
+}
+
 /// A value that its own `Serialize` refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Unencodable;
@@ -83,6 +109,26 @@ pub fn echo_tuple(value: (i64, String, bool, char)) -> (i64, String, bool, char)
 pub fn echo_map(
     value: BTreeMap<String, Vec<BTreeMap<u32, i64>>>,
 ) -> BTreeMap<String, Vec<BTreeMap<u32, i64>>> {
+    value
+}
+
+/// Joins words.
+#[function(pure)]
+pub fn join(words: Vec<String>) -> String {
+    words.join(" ")
+}
+
+/// Returns a record, a year older.
+#[function]
+pub fn ages(mut person: Person) -> Person {
+    person.age = person.age.map(|age| age + 1);
+    person.children = person.children.into_iter().map(ages).collect();
+    person
+}
+
+/// Returns what must not be compared.
+#[function]
+pub fn echo_incomparable(value: Incomparable) -> Incomparable {
     value
 }
 
@@ -202,6 +248,26 @@ mod tests {
         );
         assert_eq!(collatz(10), 67);
         assert_eq!(sum_squares(10).1, 285);
+    }
+
+    #[test]
+    fn records_are_changed_at_every_depth() {
+        let child = Person {
+            name: "Zoë".to_owned(),
+            age: Some(3),
+            children: Vec::new(),
+            notes: BTreeMap::new(),
+        };
+        let parent = Person { age: None, children: vec![child], ..ages_of_nobody() };
+        let older = ages(parent);
+        assert_eq!((older.age, older.children[0].age), (None, Some(4)));
+        assert_eq!(echo_incomparable(Incomparable { value: 7 }).value, 7);
+        assert_eq!(join(vec!["a".to_owned(), "b".to_owned()]), "a b");
+    }
+
+    fn ages_of_nobody() -> Person {
+        let (children, notes) = (Vec::new(), BTreeMap::new());
+        Person { name: String::new(), age: None, children, notes }
     }
 
     #[test]

@@ -26,8 +26,13 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("examples/*/function", &["guest-sdk"]),
     ("tests/programs", &["guest-sdk", "host/build"]),
     // What stands at the top.
-    // It runs tests in the sandbox by itself: the driver knows jobs, and these are none.
-    ("host/cli", &["host/driver", "host/runner", "host/build", "host/core", "wit"]),
+    // It runs tests in the sandbox by itself: the driver knows jobs, and these are none. The suite is
+    // in the command, for users to try their own runtime and store; by way of it, so are the natively
+    // compiled guests under test, for their handles' sake.
+    (
+        "host/cli",
+        &["host/driver", "host/runner", "host/build", "host/core", "wit", "tests/conformance"],
+    ),
     ("examples/*", &["host/driver", "host/build", "examples/*/function"]),
     ("tests/xtask", &["host/build"]),
     ("tests/tidy", &[]),

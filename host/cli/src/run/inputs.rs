@@ -58,7 +58,7 @@ impl Inputs {
                         ));
                     }
                 };
-                Ok(Plan::Objects { objects, arguments: arguments.into() })
+                Ok(Plan::objects(objects, arguments.into()))
             }
             (None, true) => Err(usage(format!(
                 "`{name}` takes a partition; say of what: --over URL\n  its signature: {}",
@@ -70,12 +70,12 @@ impl Inputs {
                 function.signature
             ))),
             (None, false) if !self.given && function.arity == 0 => {
-                Ok(Plan::Values(vec![ArgumentWriter::new(0).finish().into()]))
+                Ok(Plan::values([ArgumentWriter::new(0).finish().into()]))
             }
             (None, false) if !self.given => Err(missing(function)),
             (None, false) => {
                 let encoded = self.values.iter().map(|input| Ok(input.encode(function)?.into()));
-                Ok(Plan::Values(encoded.collect::<Result<_>>()?))
+                Ok(Plan::values(encoded.collect::<Result<Vec<_>>>()?))
             }
         }
     }
@@ -140,7 +140,7 @@ fn read_lines(lines: impl BufRead, values: &mut Vec<Input>) -> Result<()> {
 
 fn into_objects(arguments: &ObjectArguments) -> Option<Objects> {
     let (first, more) = arguments.over.split_first()?;
-    let mut objects = Objects::at(first).records(arguments.records.into());
+    let mut objects = Objects::at(first).records(arguments.records);
     for source in more {
         objects = objects.and(source);
     }

@@ -2,6 +2,7 @@
 
 mod inputs;
 mod output;
+mod records;
 
 use std::io::{self, IsTerminal};
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -11,7 +12,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::ValueEnum;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
@@ -79,15 +79,11 @@ struct ObjectArguments {
     #[arg(long, value_name = "N", requires = "over", conflicts_with = "chunk")]
     chunks: Option<NonZeroU64>,
 
-    /// What objects consist of: no record is cut in two.
-    #[arg(long, requires = "over", default_value = "lines")]
-    records: RecordsArgument,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum RecordsArgument {
-    Lines,
-    Bytes,
+    /// What objects consist of: no record is cut in two. One of lines, csv, csv-no-header, jsonl,
+    /// fixed:BYTES, bytes, ended-by:TEXT (with \\n, \\r, \\t, \\0, \\xHH).
+    #[arg(long, value_name = "KIND", requires = "over", default_value = "lines")]
+    #[arg(value_parser = records::parse)]
+    records: Records,
 }
 
 /// Where tasks run, and what they may do there.
@@ -265,12 +261,3 @@ async fn print_combined(
 
 /// CBOR's null.
 const NULL: u8 = 0xf6;
-
-impl From<RecordsArgument> for Records {
-    fn from(records: RecordsArgument) -> Self {
-        match records {
-            RecordsArgument::Lines => Self::Lines,
-            RecordsArgument::Bytes => Self::Bytes,
-        }
-    }
-}

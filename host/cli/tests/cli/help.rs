@@ -13,6 +13,7 @@ fn help_texts_are_as_they_were() {
     expect_file!["help/build.txt"].assert_eq(&help(&["build", "--help"]));
     expect_file!["help/inspect.txt"].assert_eq(&help(&["inspect", "--help"]));
     expect_file!["help/run.txt"].assert_eq(&help(&["run", "--help"]));
+    expect_file!["help/test.txt"].assert_eq(&help(&["test", "--help"]));
 }
 
 #[test]
@@ -31,7 +32,7 @@ fn without_a_command_there_is_help_and_a_usage_error() {
 #[test]
 fn the_guide_knows_every_flag() {
     let guide = include_str!("../../../../docs/cli.md");
-    for command in ["hello", "new", "build", "inspect", "run"] {
+    for command in ["hello", "new", "build", "inspect", "run", "test"] {
         let help = Place::new().samara(&[command, "--help"]).ok();
         let words = help.split_whitespace().map(|word| word.trim_end_matches([',', '.', ':']));
         for flag in

@@ -148,6 +148,15 @@ fn objects_are_cut_and_values_are_combined() {
     assert_eq!(cut, "{\"one\":1000,\"two\":2001}\n");
     let cut = run(&["sum_bytes", "--over", "in/b.txt", "--chunk", "1", "--records", "bytes"]);
     assert_eq!(cut, "116\n119\n111\n10\n");
+    let cut = run(&["count_lines", "--over", "in/b.txt", "--chunk", "1", "--records", "jsonl"]);
+    assert_eq!(cut, "1\n0\n0\n0\n");
+    let cut = run(&["sum_bytes", "--over", "in/b.txt", "--chunk", "3", "--records", "fixed:2"]);
+    assert_eq!(cut, "356\n0\n");
+    let ended = ["--chunk", "2", "--records", r"ended-by:o\n"];
+    assert_eq!(run(&[&["sum_bytes", "--over", "in/b.txt"][..], &ended[..]].concat()), "356\n0\n");
+    place.file("table.csv", "word,n\n\"a\nb\",1\nc,2\n");
+    let cut = run(&["count_lines", "--over", "table.csv", "--chunk", "9", "--records", "csv"]);
+    assert_eq!(cut, "3\n2\n1\n");
     let found = ["find_lines", "--over", "in/a.txt", "--input", "[\"one\",3]"];
     assert_eq!(run(&found), "[1,3,5]\n");
 }

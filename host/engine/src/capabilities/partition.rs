@@ -60,3 +60,12 @@ impl Host for State {
         Ok(Ok(chunk.into()))
     }
 }
+
+/// Reads what the guest left of its partition, where others' partitions depend on it.
+pub(crate) fn read_out(state: &mut State) -> Result<(), Stop> {
+    let Some(reader) = &mut state.partition.reader else { return Ok(()) };
+    match state.patience.wait(reader.read_out(state.patience.io())) {
+        Ok(read) => read.map_err(Stop::Platform),
+        Err(stop) => Err(stop),
+    }
+}

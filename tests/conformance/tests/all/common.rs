@@ -1,4 +1,5 @@
 //! What every test needs: the component under test, an executor, objects.
+#![allow(dead_code, unused_macros, reason = "helpers for whichever test needs them")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

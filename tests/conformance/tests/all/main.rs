@@ -1,4 +1,6 @@
-//! Real guests on the local runtime: every promise of the engine and the driver, from outside.
+//! What is about the local engine, this machine's files or the suite itself, from outside.
+//!
+//! What every runtime does on every store is no test here but a case in `src/cases/`.
 #![allow(missing_docs, reason = "tests")]
 #![allow(
     clippy::unwrap_used,
@@ -11,12 +13,7 @@
 mod bad_components;
 mod cache;
 mod common;
-mod ends;
-mod jobs;
 mod logs;
 mod objects;
-mod partitions;
-mod reduce;
-mod sandbox;
-mod storage;
-mod values;
+mod records;
+mod suite;

@@ -1,0 +1,96 @@
+//! A batch that a runtime has, and what it tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use samara_core::{Batch, Cancel, Observer, Reports, Task};
+use tokio::sync::mpsc;
+
+/// What a runtime tells.
+#[derive(Debug)]
+pub(super) enum Event {
+    Started(u64),
+    Ended(u64, Reports),
+}
+
+/// Tells the dispatcher of one batch.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) batch: u64,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+impl Observer for Watch {
+    fn started(&self) {
+        // The dispatcher is gone only where nobody waits any more.
+        let _gone = self.events.send(Event::Started(self.batch));
+    }
+
+    fn ended(&self, reports: Reports) {
+        let _gone = self.events.send(Event::Ended(self.batch, reports));
+    }
+}
+
+/// A batch that a runtime has.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    batch: Arc<Batch>,
+    pub(super) cancel: Cancel,
+    /// By the driver's clock, since the Unix epoch.
+    pub(super) submitted: Duration,
+    /// Since when the task runs that is the first without a report, by the monotonic clock.
+    pub(super) running_since: Option<Duration>,
+    reported: Vec<bool>,
+    left: usize,
+    /// Where the next report is expected: mostly they come in the order of the tasks.
+    next: usize,
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(super) fn new(batch: Arc<Batch>, cancel: Cancel, submitted: Duration) -> Self {
+        let left = batch.tasks.len();
+        let reported = vec![false; left];
+        Self { batch, cancel, submitted, running_since: None, reported, left, next: 0 }
+    }
+
+    /// The task of this number, at its first report.
+    pub(super) fn take(&mut self, index: u64) -> Option<Task> {
+        let tasks = &self.batch.tasks;
+        let expected = tasks.get(self.next).is_some_and(|task| task.index == index);
+        let at = match expected {
+            true => self.next,
+            false => tasks.iter().position(|task| task.index == index)?,
+        };
+        if std::mem::replace(&mut self.reported[at], true) {
+            return None;
+        }
+        self.next = at + 1;
+        self.left -= 1;
+        Some(tasks[at].clone())
+    }
+
+    /// The task that runs now, as far as can be told: the first without a report.
+    pub(super) fn current(&self) -> Option<&Task> {
+        let at = self.reported.iter().position(|reported| !reported)?;
+        self.batch.tasks.get(at)
+    }
+
+    /// Whether one task is left.
+    pub(super) fn is_last(&self) -> bool {
+        self.left == 1
+    }
+
+    /// The memory limit that its tasks had.
+    pub(super) fn memory(&self) -> u64 {
+        self.batch.limits.memory_bytes
+    }
+
+    /// The tasks without a report.
+    pub(super) fn into_left(self) -> impl Iterator<Item = Task> {
+        let Self { batch, reported, .. } = self;
+        let left = (0..reported.len()).filter(move |at| !reported[*at]);
+        left.map(move |at| batch.tasks[at].clone())
+    }
+}

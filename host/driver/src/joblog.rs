@@ -1,0 +1,293 @@
+//! A job's history in its store: what its attempts came to, what its tasks logged, their results.
+//!
+//! Object stores cannot append, so a log is written in numbered parts, each whole. Events are JSON
+//! lines, for people and programs of any kind; results are CBOR, for drivers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use samara_core::{Cancel, JobId, LogLine, Output, layout};
+use samara_store::{Location, PutOptions, StoreExt};
+use samara_wit::value;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::error::Failure;
+use crate::ledger::TaskResult;
+use crate::summary::{AttemptStats, Summary};
+
+/// How often what happened is written, where little happens.
+const PART_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes of a part, where much happens.
+const PART_BYTES: usize = 4 << 20;
+
+/// How often a job says that its driver lives, where nothing else does.
+pub(crate) const ALIVE_TIME: Duration = Duration::from_secs(5);
+
+/// Entries on their way to the log.
+const BUNDLES_MAX: usize = 64;
+
+/// Something that happened in a job.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Attempt(Box<AttemptStats>),
+    Log { task: u64, attempt: u32, line: LogLine },
+    Result { task: u64, result: Recorded },
+}
+
+/// A line of the event log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(crate) enum Line {
+    Attempt(Box<AttemptStats>),
+    Log {
+        task: u64,
+        attempt: u32,
+        #[serde(flatten)]
+        line: LogLine,
+    },
+    End {
+        task: u64,
+        error: Option<String>,
+    },
+}
+
+/// What a task came to, for another process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Recorded {
+    Value(Output),
+    Failed(Failure),
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// Number of parts of the results.
+    pub(crate) parts: u64,
+    pub(crate) summary: Summary,
+    /// Why not all of it was done.
+    pub(crate) stopped: Option<String>,
+}
+
+/// The dispatcher's end of a job's log.
+#[derive(Debug)]
+pub(crate) struct JobLog {
+    sender: mpsc::Sender<Bundle>,
+    written: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Bundle {
+    Entries(Vec<Entry>),
+    Finish(Box<Summary>, Option<String>),
+}
+
+struct Writer {
+    job: JobId,
+    store: Location,
+    cancel: Cancel,
+    wake: Arc<Notify>,
+    events: Vec<u8>,
+    results: Vec<(u64, Recorded)>,
+    results_bytes: usize,
+    event_parts: u64,
+    result_parts: u64,
+    last: Instant,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub(crate) fn result(index: usize, result: &TaskResult) -> Self {
+        let result = match result {
+            Ok(output) => Recorded::Value(output.clone()),
+            Err(error) => Recorded::Failed(Failure::of(error)),
+        };
+        Self::Result { task: index as u64, result }
+    }
+}
+
+// === impl Recorded ===
+
+impl Recorded {
+    pub(crate) fn into_result(self, job: JobId, function: &str, index: u64) -> TaskResult {
+        match self {
+            Self::Value(output) => Ok(output),
+            Self::Failed(failure) => Err(failure.into_error(job, function, index)),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Value(Output::Inline(bytes)) => bytes.len(),
+            _ => 256,
+        }
+    }
+}
+
+// === impl JobLog ===
+
+impl JobLog {
+    /// Starts to write a job's log; also looks whether somebody asks for the job's end.
+    pub(crate) fn start(job: JobId, store: Location, cancel: Cancel, wake: Arc<Notify>) -> Self {
+        let (sender, receiver) = mpsc::channel(BUNDLES_MAX);
+        let writer = Writer {
+            job,
+            store,
+            cancel,
+            wake,
+            events: Vec::new(),
+            results: Vec::new(),
+            results_bytes: 0,
+            event_parts: 0,
+            result_parts: 0,
+            last: Instant::now(),
+        };
+        Self { sender, written: tokio::spawn(writer.run(receiver)) }
+    }
+
+    /// Waits where the store is slower than the job.
+    pub(crate) async fn write(&self, entries: Vec<Entry>) {
+        // The writer ends after this end of the channel.
+        let _written = self.sender.send(Bundle::Entries(entries)).await;
+    }
+
+    /// Writes the rest and how the job ended.
+    pub(crate) async fn finish(self, summary: Summary, stopped: Option<String>) {
+        let _written = self.sender.send(Bundle::Finish(Box::new(summary), stopped)).await;
+        drop(self.sender);
+        if let Err(error) = self.written.await {
+            tracing::warn!("writing a job's log ended: {error}");
+        }
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    async fn run(mut self, mut bundles: mpsc::Receiver<Bundle>) {
+        let mut tick = tokio::time::interval(PART_TIME);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.reset();
+        loop {
+            tokio::select! {
+                bundle = bundles.recv() => match bundle {
+                    Some(Bundle::Entries(entries)) => {
+                        entries.into_iter().for_each(|entry| self.add(entry));
+                        if self.events.len() + self.results_bytes >= PART_BYTES {
+                            self.write_parts().await;
+                        }
+                    }
+                    Some(Bundle::Finish(summary, stopped)) => {
+                        self.write_parts().await;
+                        self.write_end(*summary, stopped).await;
+                        return;
+                    }
+                    None => return self.write_parts().await,
+                },
+                _ = tick.tick() => {
+                    self.look_for_cancel().await;
+                    self.write_parts().await;
+                    if self.last.elapsed() >= ALIVE_TIME {
+                        // An empty part says that the driver lives.
+                        self.write_events().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        let line = match entry {
+            Entry::Attempt(attempt) => Line::Attempt(attempt),
+            Entry::Log { task, attempt, line } => Line::Log { task, attempt, line },
+            Entry::Result { task, result } => {
+                let error = match &result {
+                    Recorded::Value(_) => None,
+                    Recorded::Failed(failure) => Some(failure.cause.to_string()),
+                };
+                self.results_bytes += result.size();
+                self.results.push((task, result));
+                Line::End { task, error }
+            }
+        };
+        serde_json::to_writer(&mut self.events, &line).expect("names and numbers are JSON");
+        self.events.push(b'\n');
+    }
+
+    async fn write_parts(&mut self) {
+        if !self.results.is_empty() {
+            let results = std::mem::take(&mut self.results);
+            self.results_bytes = 0;
+            let bytes = value::encode(&results).expect("bytes and texts are CBOR");
+            let key = layout::result_part(&self.job, self.result_parts);
+            self.result_parts += 1;
+            self.put(&key, bytes).await;
+        }
+        if !self.events.is_empty() {
+            self.write_events().await;
+        }
+    }
+
+    async fn write_events(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        let key = layout::event_part(&self.job, self.event_parts);
+        self.event_parts += 1;
+        self.last = Instant::now();
+        self.put(&key, events).await;
+    }
+
+    async fn write_end(&self, summary: Summary, stopped: Option<String>) {
+        let end = End { parts: self.result_parts, summary, stopped };
+        let bytes = serde_json::to_vec(&end).expect("names and numbers are JSON");
+        self.put(&layout::end(&self.job), bytes).await;
+    }
+
+    /// The job goes on without its log: its results are in this process.
+    async fn put(&self, key: &str, bytes: Vec<u8>) {
+        let store = self.store.join(key);
+        let put = store.store.put(&store.key, Bytes::from(bytes), PutOptions::default());
+        if let Err(error) = put.await {
+            tracing::warn!(job = %self.job, "writing the job's log: {}", error.in_full());
+        }
+    }
+
+    async fn look_for_cancel(&self) {
+        let marker = self.store.join(&layout::cancel(&self.job));
+        if matches!(marker.store.exists(&marker.key).await, Ok(true)) {
+            self.cancel.cancel();
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Reads one part of a job's results; none where it is not written yet.
+pub(crate) async fn read_results(
+    job: &JobId,
+    store: &Location,
+    part: u64,
+) -> Result<Option<Vec<(u64, Recorded)>>, crate::Error> {
+    let part = store.join(&layout::result_part(job, part));
+    match part.store.read(&part.key).await {
+        Ok(bytes) => value::decode(&bytes)
+            .map(Some)
+            .map_err(|error| crate::Error::Invalid(format!("{} is damaged: {error}", part.url()))),
+        Err(samara_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a job ended; none where it has not, or its driver was lost.
+pub(crate) async fn read_end(job: &JobId, store: &Location) -> Result<Option<End>, crate::Error> {
+    let end = store.join(&layout::end(job));
+    match end.store.read(&end.key).await {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| crate::Error::Invalid(format!("{} is damaged: {error}", end.url()))),
+        Err(samara_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

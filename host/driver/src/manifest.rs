@@ -1,0 +1,53 @@
+//! What was submitted, as the job's store keeps it.
+
+use bytes::Bytes;
+use samara_core::{Batch, ComponentId, Grants, JobId, Limits, layout};
+use samara_store::{Location, PutOptions, StoreExt};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// What was submitted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) job: JobId,
+    pub(crate) component: ComponentId,
+    pub(crate) function: String,
+    /// Number of tasks, where the inputs say.
+    pub(crate) tasks: Option<u64>,
+    pub(crate) runtime: String,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+    pub(crate) submitted_unix_ms: u64,
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    pub(crate) fn of(batch: &Batch, tasks: Option<u64>, runtime: String, unix_ms: u64) -> Self {
+        Self {
+            job: batch.job,
+            component: batch.component,
+            function: batch.function.clone(),
+            tasks,
+            runtime,
+            limits: batch.limits,
+            grants: batch.grants.clone(),
+            submitted_unix_ms: unix_ms,
+        }
+    }
+
+    pub(crate) async fn write(&self, store: &Location) -> Result<(), Error> {
+        let location = store.join(&layout::manifest(&self.job));
+        let bytes = serde_json::to_vec(self).expect("names and numbers are JSON");
+        location.store.put(&location.key, Bytes::from(bytes), PutOptions::if_absent()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn read(job: &JobId, store: &Location) -> Result<Self, Error> {
+        let location = store.join(&layout::manifest(job));
+        let bytes = location.store.read(&location.key).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Invalid(format!("{} is damaged: {error}", location.url())))
+    }
+}

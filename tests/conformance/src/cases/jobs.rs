@@ -1,0 +1,197 @@
+//! Jobs and their futures.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use samara::{Cause, TaskError};
+use samara_programs::{ends, sandbox, task, values};
+
+use super::{table, wait};
+use crate::Context;
+
+table! {
+    jobs:
+    futures_are_awaited_singly,
+    futures_in_order_and_joined,
+    results_stream_as_they_complete needs Slots(3),
+    several_jobs_run_at_once_and_executors_live_side_by_side,
+    cancelling_stops_running_guests,
+    cancelling_wakes_a_sleeping_guest_and_one_that_asks,
+    dropping_a_job_cancels_it,
+    an_executor_may_be_dropped_inside_an_async_runtime,
+    an_executor_may_be_dropped_inside_block_on,
+    a_task_knows_which_it_is,
+    a_summary_counts_tasks_and_bytes,
+    tiny_tasks_are_many,
+    jobs_of_one_executor_are_collected_in_any_order,
+    one_slot_runs_every_task,
+    waiting_twice_is_waiting_once,
+    a_summary_tells_successes_from_failures,
+}
+
+fn is_cancelled(error: &TaskError) -> bool {
+    matches!(&error.cause, Cause::Platform(e) if e.kind == samara_core::ErrorKind::Cancelled)
+}
+
+fn futures_are_awaited_singly(context: &Context) {
+    let job =
+        wait(context.executor().map(context.programs(), values::add, [(1, 1), (2, 2), (3, 3)]))
+            .unwrap();
+    let (last, first) = (job.task(2), job.task(0));
+    assert_eq!(wait(last).unwrap(), 6);
+    assert_eq!(wait(first).unwrap(), 2);
+    let again = wait(job.task(0)).unwrap_err().to_string();
+    assert!(again.contains("handed out once"), "{again}");
+}
+
+fn futures_in_order_and_joined(context: &Context) {
+    let job =
+        wait(context.executor().map(context.programs(), values::add, (0..300).map(|n| (n, 1))))
+            .unwrap();
+    let values = wait(futures::future::join_all(job.into_futures()));
+    let values: Vec<u64> = values.into_iter().map(Result::unwrap).collect();
+    assert_eq!(values, (1..301).collect::<Vec<u64>>());
+}
+
+fn results_stream_as_they_complete(context: &Context) {
+    let delays = [2000, 5, 800];
+    let executor = context.builder().slots(3).build().unwrap();
+    let job = wait(executor.map(context.programs(), sandbox::sleeps, delays)).unwrap();
+    let order: Vec<usize> = wait(job.as_completed().map(|(index, _)| index).collect());
+    assert_eq!(order, [1, 2, 0]);
+}
+
+fn several_jobs_run_at_once_and_executors_live_side_by_side(context: &Context) {
+    let other = context.builder().slots(1).build().unwrap();
+    let first =
+        wait(context.executor().map(context.programs(), values::add, (0..50).map(|n| (n, 0))))
+            .unwrap();
+    let second = wait(other.map(context.programs(), values::add, (0..50).map(|n| (n, 1)))).unwrap();
+    assert_ne!(first.id(), second.id());
+    assert_eq!(wait(second.values()).unwrap().iter().sum::<u64>(), 1275);
+    assert_eq!(wait(first.values()).unwrap().iter().sum::<u64>(), 1225);
+}
+
+fn cancelling_stops_running_guests(context: &Context) {
+    let executor = context.builder().slots(2).build().unwrap();
+    for round in 0..2 {
+        let busy = wait(executor.map(context.programs(), ends::loops, [(); 10])).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let started = Instant::now();
+        busy.cancel();
+        let results = wait(busy.results());
+        assert!(results.iter().all(|result| is_cancelled(result.as_ref().unwrap_err())));
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        // The slots are free again.
+        assert_eq!(
+            wait(executor.call(context.programs(), values::add, (round, 1))).unwrap(),
+            round + 1
+        );
+    }
+}
+
+fn cancelling_wakes_a_sleeping_guest_and_one_that_asks(context: &Context) {
+    let executor = context.builder().slots(2).build().unwrap();
+    let sleeping =
+        wait(executor.map(context.programs(), sandbox::sleeps, [60_000, 60_000])).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    sleeping.cancel();
+    assert!(wait(sleeping.results()).iter().all(Result::is_err));
+    let asking =
+        wait(executor.map(context.programs(), task::waits_for_cancellation, [()])).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    asking.cancel();
+    assert_eq!(wait(asking.results()).len(), 1);
+}
+
+fn dropping_a_job_cancels_it(context: &Context) {
+    let executor = context.builder().slots(1).build().unwrap();
+    drop(wait(executor.map(context.programs(), ends::loops, [(); 3])).unwrap());
+    assert_eq!(wait(executor.call(context.programs(), values::add, (1, 2))).unwrap(), 3);
+}
+
+fn an_executor_may_be_dropped_inside_an_async_runtime(context: &Context) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let sum = runtime.block_on(async {
+        let executor = context.builder().build().unwrap();
+        executor.call(context.programs(), values::add, (20, 22)).await.unwrap()
+    });
+    assert_eq!(sum, 42);
+}
+
+fn an_executor_may_be_dropped_inside_block_on(context: &Context) {
+    let sum = wait(async {
+        let executor = context.builder().build().unwrap();
+        executor.call(context.programs(), values::add, (20, 22)).await.unwrap()
+    });
+    assert_eq!(sum, 42);
+}
+
+fn a_task_knows_which_it_is(context: &Context) {
+    let job = wait(context.executor().map(context.programs(), task::identity, [(); 3])).unwrap();
+    let id = job.id().to_string();
+    let identities = wait(job.values()).unwrap();
+    assert_eq!(identities, [(id.clone(), 0, 0), (id.clone(), 1, 0), (id, 2, 0)]);
+}
+
+fn a_summary_counts_tasks_and_bytes(context: &Context) {
+    context.put("lines", "x\n".repeat(1000));
+    let objects = samara::Objects::at(context.url("lines")).chunk_bytes(500);
+    let job = wait(context.executor().map(
+        context.programs(),
+        samara_programs::input::count_lines,
+        objects,
+    ));
+    let job = job.unwrap();
+    wait(job.wait());
+    let summary = job.summary();
+    assert_eq!((summary.tasks, summary.succeeded, summary.failed), (4, 4, 0));
+    assert_eq!(summary.bytes_read, 2000);
+    assert!(summary.memory_peak > 0 && summary.elapsed > Duration::ZERO);
+}
+
+fn tiny_tasks_are_many(context: &Context) {
+    let inputs = (0..20_000_u64).map(|n| (n, n));
+    let job = wait(context.executor().map(context.programs(), values::add, inputs)).unwrap();
+    let sum: u64 = wait(job.values()).unwrap().iter().sum();
+    assert_eq!(sum, 19_999 * 20_000);
+}
+
+fn jobs_of_one_executor_are_collected_in_any_order(context: &Context) {
+    let map = |add: u64| {
+        let inputs = (0..4).map(move |n| (n, add));
+        wait(context.executor().map(context.programs(), values::add, inputs)).unwrap()
+    };
+    let (first, second, third) = (map(0), map(10), map(20));
+    assert_eq!(wait(second.values()).unwrap(), [10, 11, 12, 13]);
+    assert_eq!(wait(first.values()).unwrap(), [0, 1, 2, 3]);
+    let after = map(30);
+    assert_eq!(wait(after.values()).unwrap(), [30, 31, 32, 33]);
+    assert_eq!(wait(third.values()).unwrap(), [20, 21, 22, 23]);
+}
+
+fn one_slot_runs_every_task(context: &Context) {
+    let executor = context.builder().slots(1).build().unwrap();
+    let inputs = [2, 4, 6, 8].map(|n| (n, 7));
+    let sums = wait(executor.map(context.programs(), values::add, inputs)).unwrap();
+    assert_eq!(wait(sums.values()).unwrap(), [9, 11, 13, 15]);
+}
+
+fn waiting_twice_is_waiting_once(context: &Context) {
+    let inputs = (0..10).map(|n| (n, 1));
+    let job = wait(context.executor().map(context.programs(), values::add, inputs)).unwrap();
+    wait(job.wait());
+    wait(job.wait());
+    assert_eq!(wait(job.values()).unwrap(), (1..11).collect::<Vec<u64>>());
+}
+
+fn a_summary_tells_successes_from_failures(context: &Context) {
+    let job = wait(context.executor().map(context.programs(), ends::fails_if_odd, 0..7_u64));
+    let job = job.unwrap();
+    wait(job.wait());
+    let summary = job.summary();
+    assert_eq!((summary.tasks, summary.succeeded, summary.failed), (7, 4, 3));
+    let results = wait(job.results());
+    let failed: Vec<usize> = (0..7).filter(|index| results[*index].is_err()).collect();
+    assert_eq!(failed, [1, 3, 5]);
+}
