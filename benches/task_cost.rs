@@ -9,7 +9,6 @@ use samara::{Component, Executor};
 use samara_benches::{median, root, say, time};
 use samara_core::{Batch, Cancel, Grants, JobId, Limits, Task};
 use samara_engine::{Config, Engine, Job};
-use samara_store::Locator;
 
 const TASKS: u32 = 20_000;
 const ROUNDS: usize = 5;
@@ -33,6 +32,8 @@ fn engine(programs: &Component) -> Result<()> {
         limits: Limits::default(),
         grants: Grants::default(),
         task_count: 1,
+        reuse: false,
+        depth: 0,
         tasks: Vec::new(),
     };
     let mut arguments = samara_wit::value::ArgumentWriter::new(2);
@@ -40,13 +41,12 @@ fn engine(programs: &Component) -> Result<()> {
     arguments.push(&1_u64)?;
     let arguments = arguments.finish().into();
     let task = Task { index: 0, attempt: 0, arguments, partition: None };
-    let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
-    let job = Job { batch: &batch, locator: &locator, cancel: &cancel };
+    let job = Arc::new(Job::new(&Arc::new(batch), &Arc::default(), &Cancel::default()));
     let mut micros = Vec::new();
     for _ in 0..ROUNDS {
         let ((), took) = time(|| {
             for _ in 0..TASKS {
-                let report = engine.run(&prepared, job, &task);
+                let report = engine.run(&prepared, &job, &task);
                 if !report.outcome.is_success() {
                     return Err(anyhow!("{:?}", report.outcome));
                 }

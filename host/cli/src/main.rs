@@ -18,6 +18,7 @@ mod man;
 mod new;
 mod report;
 mod run;
+mod runner;
 mod storage;
 mod test;
 mod units;
@@ -55,6 +56,8 @@ enum Command {
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    #[command(hide = true)]
+    Runner(runner::Arguments),
 }
 
 #[allow(clippy::disallowed_methods, reason = "the edge of the program: its start")]
@@ -78,6 +81,7 @@ fn execute(command: &Command, globals: &Globals, started: Instant) -> Result<Exi
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments, globals),
         Command::Test(arguments) => test::run(arguments, globals),
+        Command::Runner(arguments) => runner::run(arguments),
     }
 }
 

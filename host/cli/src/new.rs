@@ -15,6 +15,7 @@ const FILES: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("templates/driver.toml")),
     ("function/Cargo.toml", include_str!("templates/function.toml")),
     (".gitignore", "/target\n/out\n"),
+    (".cargo/config.toml", include_str!("templates/cargo-config.toml")),
     // Ours, so that a project is built with what it was tested with.
     ("rust-toolchain.toml", include_str!("../../../rust-toolchain.toml")),
 ];

@@ -40,8 +40,16 @@ enum Verdict {
     Failed,
 }
 
+/// What a test came to, and what it wrote.
+struct Told {
+    verdict: Verdict,
+    text: String,
+}
+
 #[derive(Default)]
 struct Count {
+    /// Whether what passing tests wrote is shown as well.
+    show_output: bool,
     passed: usize,
     ignored: usize,
     /// Names, and what each wrote.
@@ -109,16 +117,16 @@ pub(crate) fn run(
         all.into_iter().filter(|name| !alone || ignored.contains(name)).collect();
     writeln!(out, "\nrunning {} test{}", names.len(), if names.len() == 1 { "" } else { "s" })?;
     let started = program.clock.monotonic();
-    let mut count = Count::default();
+    let mut count = Count { show_output: selection.show_output, ..Count::default() };
     for name in names {
         write!(out, "test {name} ... ")?;
         out.flush()?;
         let skip = selection.ignored == Ignored::Skipped && ignored.contains(&name);
-        let (verdict, text) = match skip {
-            true => (Verdict::Ignored, String::new()),
+        let told = match skip {
+            true => Told { verdict: Verdict::Ignored, text: String::new() },
             false => one(program, &name, selection.no_capture),
         };
-        count.enter(name, verdict, text, selection.show_output, out)?;
+        count.enter(name, told, out)?;
     }
     let took = program.clock.monotonic().saturating_sub(started).as_secs_f64();
     count.close(took, out)
@@ -146,8 +154,8 @@ fn broken(ran: &Ran, out: &mut dyn Write) -> io::Result<i32> {
     Ok(FAILED)
 }
 
-/// Runs one test; also returns what it wrote.
-fn one(program: &Program, name: &str, no_capture: bool) -> (Verdict, String) {
+/// Runs one test.
+fn one(program: &Program, name: &str, no_capture: bool) -> Told {
     // The harness must not capture: a panic aborts the instance, and what was captured is lost.
     let options = ["--exact", "--nocapture", "--include-ignored"].map(str::to_owned);
     let arguments: Vec<String> = options.into_iter().chain([name.to_owned()]).collect();
@@ -168,7 +176,7 @@ fn one(program: &Program, name: &str, no_capture: bool) -> (Verdict, String) {
     if no_capture && !text.is_empty() {
         let _nobody_reads = io::stderr().write_all(text.as_bytes());
     }
-    (verdict, text)
+    Told { verdict, text }
 }
 
 /// What the test wrote, without what the harness said around it.
@@ -188,19 +196,13 @@ fn written(ran: &Ran, name: &str) -> String {
 // === impl Count ===
 
 impl Count {
-    fn enter(
-        &mut self,
-        name: String,
-        verdict: Verdict,
-        text: String,
-        show_output: bool,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn enter(&mut self, name: String, told: Told, out: &mut dyn Write) -> io::Result<()> {
+        let Told { verdict, text } = told;
         match verdict {
             Verdict::Passed => {
                 self.passed += 1;
                 writeln!(out, "ok")?;
-                if show_output && !text.is_empty() {
+                if self.show_output && !text.is_empty() {
                     write!(out, "---- {name} ----\n{text}")?;
                 }
             }

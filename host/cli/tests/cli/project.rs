@@ -47,6 +47,27 @@ fn samara(place: &Place, project: &Path, arguments: &[&str]) -> String {
     ended.ok()
 }
 
+/// Runs a project's tests by its own cargo configuration, which calls `samara runner`.
+fn tested_in_the_sandbox(project: &Path, name: &str) {
+    let samara = Path::new(env!("CARGO_BIN_EXE_samara"));
+    #[allow(clippy::disallowed_methods, reason = "what cargo is to look for `samara` in")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path =
+        [samara.parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let function = format!("{name}-function");
+    let sandboxed = Command::new(env!("CARGO"))
+        .args(["test", "--offline", "-p", &function, "--target", "wasm32-wasip2"])
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .current_dir(project)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&sandboxed.stdout);
+    assert!(sandboxed.status.success(), "{said}{}", String::from_utf8_lossy(&sandboxed.stderr));
+    assert!(said.contains("passed; 0 failed; 0 ignored"), "{said}");
+    assert!(said.contains("each in a sandbox of its own"), "{said}");
+}
+
 #[test]
 fn a_new_project_is_tested_built_and_run() {
     let place = Place::new();
@@ -61,13 +82,14 @@ fn a_new_project_is_tested_built_and_run() {
     "#]]
     .assert_eq(&made);
     let project = tested(&place, "tpl-words", "word-count");
+    tested_in_the_sandbox(&project, "tpl-words");
     let samara = |arguments: &[&str]| samara(&place, &project, arguments);
     let built = samara(&["build", "--out", "app.wasm"]);
     expect![[r#"
         component  app.wasm
         id         b3:[ID]
         size       [SIZE] ([SIZE])
-        world      samara:function@0.1.0
+        world      samara:function@0.2.0
         functions  2
 
           count(text: Partition) -> Result<Counts>  [pure]

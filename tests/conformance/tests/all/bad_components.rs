@@ -60,7 +60,7 @@ fn a_component_of_another_major_version_is_named() {
                 (export "samara:function/functions@{version}" (instance $functions)))"#
         )));
         assert!(error.contains(&format!("samara:function@{version}")), "{error}");
-        assert!(error.contains("this host runs samara:function@0.1.0"), "{error}");
+        assert!(error.contains("this host runs samara:function@0.2.0"), "{error}");
     }
 }
 
@@ -69,7 +69,7 @@ fn an_import_that_no_host_offers_is_named() {
     let error = refusal(&wat(r#"(component
             (import "wasi:http/outgoing-handler@0.2.0" (instance))
             (instance $functions)
-            (export "samara:function/functions@0.1.0" (instance $functions)))"#));
+            (export "samara:function/functions@0.2.0" (instance $functions)))"#));
     assert!(error.contains("it imports wasi:http/outgoing-handler@0.2.0"), "{error}");
 }
 
@@ -77,7 +77,7 @@ fn an_import_that_no_host_offers_is_named() {
 fn a_component_that_lacks_a_function_of_the_interface_is_refused() {
     let error = refusal(&wat(r#"(component
             (instance $functions)
-            (export "samara:function/functions@0.1.0" (instance $functions)))"#));
+            (export "samara:function/functions@0.2.0" (instance $functions)))"#));
     assert!(error.contains("lacks"), "{error}");
 }
 
@@ -117,7 +117,7 @@ fn a_component_that_traps_at_its_start_is_the_users_fault() {
             (instance $functions
                 (export "call" (func $f))
                 (export "list-functions" (func $f)))
-            (export "samara:function/functions@0.1.0" (instance $functions)))"#);
+            (export "samara:function/functions@0.2.0" (instance $functions)))"#);
     match crate::common::report_of(&component, "f", vec![0x80], None).outcome {
         samara_core::Outcome::Trapped(trap) => assert!(trap.message.contains("unreachable")),
         other => panic!("{other:?}"),

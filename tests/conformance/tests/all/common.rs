@@ -121,13 +121,16 @@ pub(crate) fn report_of(
         limits: Limits::default(),
         grants: Grants::default(),
         task_count: 1,
+        reuse: false,
+        depth: 0,
         tasks: Vec::new(),
     };
-    let task = Task { index: 0, attempt: 0, arguments: arguments.into(), partition };
-    let (locator, cancel) = (Arc::new(Locator::default()), Cancel::default());
-    engine.run(
-        &prepared,
-        samara_engine::Job { batch: &batch, locator: &locator, cancel: &cancel },
-        &task,
-    )
+    let task = Task {
+        index: 0,
+        attempt: 0,
+        arguments: arguments.into(),
+        partition: partition.map(Box::new),
+    };
+    let job = samara_engine::Job::new(&Arc::new(batch), &Arc::default(), &Cancel::default());
+    engine.run(&prepared, &Arc::new(job), &task)
 }

@@ -10,7 +10,7 @@ use samara_core::Limits;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The functions that `samara new` makes, with their tests.
-const TEMPLATE: &str = include_str!("../../../../host/cli/src/template/lib.rs");
+const TEMPLATE: &str = include_str!("../../../../host/cli/src/templates/word-count/lib.rs");
 
 /// Further tests: of what the sandbox has and has not, and some that fail.
 const TESTS: &str = include_str!("runner/tests.rs");
