@@ -105,7 +105,6 @@ pub mod testing;
 
 mod bytes;
 mod call;
-#[cfg(not(target_family = "wasm"))]
 mod cut;
 mod host;
 #[cfg(target_family = "wasm")]

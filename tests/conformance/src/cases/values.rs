@@ -216,7 +216,7 @@ fn a_record_of_records_is_an_input_and_a_value(context: &Context) {
 
 fn what_is_the_same_for_every_task_is_bound_beforehand(context: &Context) {
     let bound = 7;
-    let inputs = (0..4).map(|n| (bound, n));
+    let inputs = (0..4).map(move |n| (bound, n));
     let sums = collected(wait(context.executor().map(context.programs(), values::add, inputs)));
     assert_eq!(sums, [7, 8, 9, 10]);
 }

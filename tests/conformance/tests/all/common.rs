@@ -121,8 +121,11 @@ pub(crate) fn report_of(
         limits: Limits::default(),
         grants: Grants::default(),
         task_count: 1,
+        reuse: false,
+        depth: 0,
         tasks: Vec::new(),
     };
+    let partition = partition.map(Box::new);
     let task = Task { index: 0, attempt: 0, arguments: arguments.into(), partition };
     let job = samara_engine::Job::new(&Arc::new(batch), &Arc::default(), &Cancel::default());
     engine.run(&prepared, &Arc::new(job), &task)

@@ -67,7 +67,7 @@ fn an_object_that_changes_mid_job_is_noticed() {
     assert_eq!(partitions.len(), 1);
     // Planned by hand, so that the change certainly comes between the plan and the task.
     fs::write(&path, "new!\n".repeat(100)).unwrap();
-    let cause = run_planned(partitions.into_iter().next().unwrap());
+    let cause = run_planned(partitions.get(0).unwrap());
     match cause {
         Cause::Platform(error) => {
             assert_eq!(error.kind, samara_core::ErrorKind::Changed);
@@ -82,7 +82,8 @@ fn an_object_that_is_gone_is_a_platform_failure_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gone");
     fs::write(&path, "x\n").unwrap();
-    let partition = wait(executor().plan(&Objects::at(path.to_str().unwrap()))).unwrap().remove(0);
+    let partition =
+        wait(executor().plan(&Objects::at(path.to_str().unwrap()))).unwrap().get(0).unwrap();
     fs::remove_file(&path).unwrap();
     match run_planned(partition) {
         Cause::Platform(error) => {
