@@ -155,7 +155,7 @@ fn rows(bytes: &[u8], delimiter: u8, quote: u8) -> (Vec<usize>, usize) {
         }
         if row_ends && !row_is_blank {
             let both = byte == b'\r' && bytes.get(at) == Some(&b'\n');
-            first_end.get_or_insert(at + usize::from(both));
+            first_end.get_or_insert_with(|| at + usize::from(both));
         }
         row_is_blank = row_ends;
     }

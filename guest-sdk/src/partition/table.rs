@@ -106,7 +106,7 @@ impl Csv {
     pub fn header(&mut self) -> Result<&StringRecord, Error> {
         match self.reader.headers() {
             // Once more, because the borrow of a returned header would last.
-            Err(error) => Err(Error::of_csv(error, None)),
+            Err(error) => Err(Error::of_csv(error, self.reader.get_ref().describe())),
             Ok(_) => Ok(self.reader.headers().expect("the header was read")),
         }
     }
@@ -119,7 +119,7 @@ impl Csv {
     /// of fields than those before.
     pub fn read(&mut self, row: &mut StringRecord) -> Result<bool, Error> {
         let read = self.reader.read_record(row);
-        read.map_err(|error| Error::of_csv(error, Some(self.reader.get_ref().describe())))
+        read.map_err(|error| Error::of_csv(error, self.reader.get_ref().describe()))
     }
 
     /// The rows as values.
@@ -193,7 +193,7 @@ impl<T: DeserializeOwned> Iterator for CsvRows<T> {
 // === impl Error ===
 
 impl Error {
-    fn of_csv(error: csv::Error, description: Option<&Description>) -> Self {
+    fn of_csv(error: csv::Error, description: &Description) -> Self {
         let at = error.position().map_or(0, csv::Position::byte);
         let reason = error.to_string();
         if let csv::ErrorKind::Io(error) = error.into_kind()
@@ -201,7 +201,7 @@ impl Error {
         {
             return error;
         }
-        Self::malformed(at, reason, description.unwrap_or(&Description::default()))
+        Self::malformed(at, reason, description)
     }
 }
 

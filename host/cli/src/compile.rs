@@ -8,13 +8,15 @@ use anyhow::{Context, Result};
 use samara::Component;
 use samara_build::Output;
 
-use crate::{Verbosity, component};
+use crate::component;
+use crate::globals::{Globals, Verbosity};
 
 /// Builds a crate to a component, and says what is in it.
 ///
 /// The target wasm32-wasip2 is installed on the way where it is missing. Nothing is compiled where
 /// nothing changed.
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
     /// The crate's directory, or that of a project with its functions in `function/`.
     #[arg(default_value = ".")]
@@ -23,14 +25,10 @@ pub(crate) struct Arguments {
     /// Copies the component to this file.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-
-    /// Prints one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, verbosity: Verbosity) -> Result<ExitCode> {
-    let built = component::build(&arguments.dir, &output(verbosity))?;
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    let built = component::build(&arguments.dir, &output(globals.verbosity))?;
     let component = Component::from_path(&built.path)?;
     // Described first: what is no component of ours is not handed out as one.
     let path = arguments.out.as_ref().unwrap_or(&built.path);
@@ -39,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments, verbosity: Verbosity) -> Result<ExitCod
         fs::write(out, component.bytes())
             .with_context(|| format!("cannot write {}", out.display()))?;
     }
-    description.print(arguments.json)?;
+    description.print(globals.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use anyhow::Result;
 use samara::function::{Function, Given, Kind};
-use samara::{CompiledCode, Component, Executor};
+use samara::{CompiledCode, Component};
 
+use crate::globals::Globals;
 use crate::units;
 
 /// The component of `hello/`, put here by the build script.
-static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/samara_hello.wasm"));
+pub(crate) static COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/samara_hello.wasm"));
 
 /// Its function; written out because the guest's crate is no part of this program.
-const HELLO: Function<(), (Given<String>,), String> = Function::new("hello", Kind::Map, ());
+pub(crate) const HELLO: Function<(), (Given<String>,), String> =
+    Function::new("hello", Kind::Map, ());
 
 /// Tasks that warm the engine's slots, and then as many that are timed: each slot's first task pays
 /// for its memory. Together they take some ten milliseconds.
@@ -22,15 +24,16 @@ const WARM_TASKS: u32 = 64;
 
 /// Greets from inside a WebAssembly sandbox on this machine.
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
     /// Whom to greet.
     #[arg(default_value = "world")]
     name: String,
 }
 
-pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments, globals: &Globals, started: Instant) -> Result<ExitCode> {
     let component = Component::from_bytes(COMPONENT);
-    let executor = Executor::builder().progress(false).slots(1).build()?;
+    let executor = globals.builder()?.progress(false).slots(1).build()?;
     let name = &arguments.name;
     let (code, greeting) = samara::block_on(async {
         let code = executor.prepare(&component).await?;
@@ -39,7 +42,9 @@ pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<ExitCode> {
     })?;
     let elapsed = started.elapsed();
     let mut out = io::stdout().lock();
-    writeln!(out, "{greeting}")?;
+    if !globals.json {
+        writeln!(out, "{greeting}")?;
+    }
     let many = || (0..WARM_TASKS).map(|_| name.clone());
     let warm = samara::block_on(async {
         executor.map(&component, HELLO, many()).await?.wait().await;
@@ -47,11 +52,24 @@ pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<ExitCode> {
         job.wait().await;
         Ok::<_, samara::Error>(job.summary())
     })?;
+    let warm = warm.task_time / WARM_TASKS;
+    if globals.json {
+        let said = serde_json::json!({
+            "greeting": greeting,
+            "runtime": executor.runtime(),
+            "component": component.id().to_string(),
+            "cached": code == CompiledCode::Cached,
+            "seconds": elapsed.as_secs_f64(),
+            "warm_seconds": warm.as_secs_f64(),
+        });
+        writeln!(out, "{said}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     writeln!(
         out,
         "1 task in {} ({} in a warm sandbox), component {}, {}",
         units::duration(elapsed),
-        units::duration(warm.task_time / WARM_TASKS),
+        units::duration(warm),
         component.id(),
         match code {
             CompiledCode::Cached => "compiled code from cache",

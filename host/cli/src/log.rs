@@ -7,7 +7,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::{Verbosity, report};
+use crate::globals::Verbosity;
+use crate::report;
 
 /// Target under which the driver passes on what functions log.
 const GUEST: &str = "samara::guest";

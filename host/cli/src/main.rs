@@ -4,16 +4,22 @@
 //! `samara`. Values go in and come out as JSON; the exit code says what a run came to.
 
 mod compile;
+mod completions;
 mod component;
+mod config;
+mod doctor;
+mod globals;
 mod hello;
 mod inspect;
 mod interrupt;
 mod json;
 mod log;
+mod man;
 mod new;
 mod report;
 mod run;
 mod runner;
+mod storage;
 mod test;
 mod units;
 
@@ -23,36 +29,18 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Exit codes, as the help texts say them.
-const EXIT_CODES: &str = "\
-Exit codes:
-  0    all is well
-  1    a task failed
-  2    the command line, or an input on it, is wrong
-  3    a component, a store, a runtime or this machine stands in the way
-  130  interrupted (Ctrl-C); the second time at once";
+use crate::globals::Globals;
+use crate::report::EXIT_CODES;
 
 /// Runs functions, compiled once to WebAssembly components, over data in object storage.
 #[derive(Debug, Parser)]
 #[command(name = "samara", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
-    verbosity: Verbosity,
+    globals: Globals,
 
     #[command(subcommand)]
     command: Command,
-}
-
-/// How much is said on standard error.
-#[derive(Debug, Clone, Copy, clap::Args)]
-struct Verbosity {
-    /// Says more: what functions log, and every error.
-    #[arg(short, long, global = true, conflicts_with = "quiet", display_order = 90)]
-    verbose: bool,
-
-    /// Says errors only: no progress, no warnings, no summary.
-    #[arg(short, long, global = true, display_order = 91)]
-    quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +51,11 @@ enum Command {
     Inspect(inspect::Arguments),
     Run(Box<run::Arguments>),
     Test(test::Arguments),
+    Storage(storage::Arguments),
+    Config(config::Arguments),
+    Doctor(doctor::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
     #[command(hide = true)]
     Runner(runner::Arguments),
 }
@@ -70,19 +63,24 @@ enum Command {
 #[allow(clippy::disallowed_methods, reason = "the edge of the program: its start")]
 fn main() -> ExitCode {
     let started = Instant::now();
-    let Arguments { verbosity, command } = Arguments::parse();
-    log::start(verbosity);
-    execute(&command, verbosity, started).unwrap_or_else(|error| report::failure(&error))
+    let Arguments { globals, command } = Arguments::parse();
+    log::start(globals.verbosity);
+    execute(&command, &globals, started).unwrap_or_else(|error| report::failure(&error))
 }
 
-fn execute(command: &Command, verbosity: Verbosity, started: Instant) -> Result<ExitCode> {
+fn execute(command: &Command, globals: &Globals, started: Instant) -> Result<ExitCode> {
     match command {
-        Command::Hello(arguments) => hello::run(arguments, started),
-        Command::New(arguments) => new::run(arguments, verbosity),
-        Command::Build(arguments) => compile::run(arguments, verbosity),
-        Command::Inspect(arguments) => inspect::run(arguments),
-        Command::Run(arguments) => run::run(arguments, verbosity),
-        Command::Test(arguments) => test::run(arguments),
+        Command::Hello(arguments) => hello::run(arguments, globals, started),
+        Command::New(arguments) => new::run(arguments, globals),
+        Command::Build(arguments) => compile::run(arguments, globals),
+        Command::Inspect(arguments) => inspect::run(arguments, globals),
+        Command::Run(arguments) => run::run(arguments, globals),
+        Command::Storage(arguments) => storage::run(arguments, globals),
+        Command::Config(arguments) => config::run(arguments, globals),
+        Command::Doctor(arguments) => doctor::run(arguments, globals, started),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments, globals),
+        Command::Test(arguments) => test::run(arguments, globals),
         Command::Runner(arguments) => runner::run(arguments),
     }
 }

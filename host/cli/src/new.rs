@@ -7,20 +7,68 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::Verbosity;
+use crate::globals::Globals;
 use crate::report::usage;
 
-/// The files of a project; `{{…}}` in them is replaced.
+/// The files that every project has; `{{…}}` in them is replaced.
 const FILES: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("template/driver.toml")),
-    ("src/main.rs", include_str!("template/main.rs")),
-    ("function/Cargo.toml", include_str!("template/function.toml")),
-    ("function/src/lib.rs", include_str!("template/lib.rs")),
-    ("README.md", include_str!("template/README.md")),
-    (".gitignore", "/target\n"),
-    (".cargo/config.toml", include_str!("template/cargo-config.toml")),
+    ("Cargo.toml", include_str!("templates/driver.toml")),
+    ("function/Cargo.toml", include_str!("templates/function.toml")),
+    (".gitignore", "/target\n/out\n"),
+    (".cargo/config.toml", include_str!("templates/cargo-config.toml")),
     // Ours, so that a project is built with what it was tested with.
     ("rust-toolchain.toml", include_str!("../../../rust-toolchain.toml")),
+];
+
+/// A project to begin with.
+#[derive(Debug)]
+struct Template {
+    name: &'static str,
+    about: &'static str,
+    /// What its functions depend on beside Samara, as a manifest has it.
+    needs: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    /// How the command runs its functions.
+    run: &'static str,
+}
+
+/// Every template; the first is the default.
+const TEMPLATES: &[Template] = &[
+    Template {
+        name: "word-count",
+        about: "text, cut into partitions, counted and combined",
+        needs: "",
+        files: &[
+            ("src/main.rs", include_str!("templates/word-count/main.rs")),
+            ("function/src/lib.rs", include_str!("templates/word-count/lib.rs")),
+            ("README.md", include_str!("templates/word-count/README.md")),
+        ],
+        run: "count --over README.md --reduce add",
+    },
+    Template {
+        name: "monte-carlo",
+        about: "many tasks of pure computing, each with a seed of its own",
+        needs: "",
+        files: &[
+            ("src/main.rs", include_str!("templates/monte-carlo/main.rs")),
+            ("function/src/lib.rs", include_str!("templates/monte-carlo/lib.rs")),
+            ("README.md", include_str!("templates/monte-carlo/README.md")),
+        ],
+        run: "throw --input '[1, 1000000]' --input '[2, 1000000]' --reduce add",
+    },
+    Template {
+        name: "etl-csv",
+        about: "CSV files, cleaned and written to a place that was granted",
+        needs: "csv = \"1\"\nserde = { version = \"1\", features = [\"derive\"] }\n",
+        files: &[
+            ("src/main.rs", include_str!("templates/etl-csv/main.rs")),
+            ("function/src/lib.rs", include_str!("templates/etl-csv/lib.rs")),
+            ("README.md", include_str!("templates/etl-csv/README.md")),
+            ("data/orders-1.csv", include_str!("templates/etl-csv/orders-1.csv")),
+            ("data/orders-2.csv", include_str!("templates/etl-csv/orders-2.csv")),
+        ],
+        run: "clean --over 'data/*.csv' --input '\"mem://out\"' --grant-write mem://out/ --reduce add",
+    },
 ];
 
 /// Names that a package cannot have beside the ones it depends on, or at all.
@@ -39,6 +87,7 @@ const RESERVED: &[&str] = &[
     "continue",
     "core",
     "crate",
+    "csv",
     "deps",
     "do",
     "dyn",
@@ -92,11 +141,21 @@ const RESERVED: &[&str] = &[
     "yield",
 ];
 
-/// Makes a project: a crate of functions, and a program that maps them over files.
+/// Makes a project: a crate of functions with tests, and a program that runs them as tasks.
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
     /// The directory to make. It may exist if it is empty.
-    path: PathBuf,
+    #[arg(required_unless_present = "list")]
+    path: Option<PathBuf>,
+
+    /// What the project does to begin with; --list says which there are.
+    #[arg(long, value_name = "NAME", default_value = TEMPLATES[0].name)]
+    template: String,
+
+    /// Lists the templates.
+    #[arg(long)]
+    list: bool,
 
     /// The project's name; that of the directory by default.
     #[arg(long)]
@@ -108,8 +167,12 @@ pub(crate) struct Arguments {
     samara_path: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments, verbosity: Verbosity) -> Result<ExitCode> {
-    let path = &arguments.path;
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    let path = match &arguments.path {
+        Some(path) if !arguments.list => path,
+        _ => return list(globals),
+    };
+    let template = template(&arguments.template)?;
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => directory_name(path)?,
@@ -117,20 +180,51 @@ pub(crate) fn run(arguments: &Arguments, verbosity: Verbosity) -> Result<ExitCod
     check_name(&name)?;
     let checkout = checkout(arguments.samara_path.as_deref())?;
     refuse_occupied(path)?;
-    for (file, template) in FILES {
+    let files = || FILES.iter().chain(template.files);
+    for (file, text) in files() {
         let file = path.join(file);
-        write(&file, &fill(template, &name, checkout.as_deref()))
+        let text = text.replace("{{needs}}\n", template.needs);
+        write(&file, &fill(&text, &name, checkout.as_deref()))
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    if !verbosity.quiet {
+    let mut out = io::stdout().lock();
+    if globals.json {
+        let files: Vec<&str> = files().map(|(file, _)| *file).collect();
+        let made = serde_json::json!({
+            "name": name,
+            "path": path,
+            "template": template.name,
+            "files": files,
+        });
+        writeln!(out, "{made}")?;
+    } else if !globals.verbosity.quiet {
         writeln!(
-            io::stdout(),
+            out,
             "made {name} in {dir}; next:\n\n  cd {dir}\n  cargo test -p {name}-function\n  \
-             cargo run\n  samara run . measure --over README.md",
+             cargo run\n  samara run . {}",
+            template.run,
             dir = path.display()
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list(globals: &Globals) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    for Template { name, about, .. } in TEMPLATES {
+        match globals.json {
+            true => writeln!(out, "{}", serde_json::json!({ "name": name, "about": about }))?,
+            false => writeln!(out, "{name:12}  {about}")?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn template(name: &str) -> Result<&'static Template> {
+    TEMPLATES.iter().find(|template| template.name == name).ok_or_else(|| {
+        let names: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
+        usage(format!("no template is called `{name}`; there are: {}", names.join(", ")))
+    })
 }
 
 /// The last part of a path, also of `.`.
@@ -255,9 +349,12 @@ mod tests {
     #[test]
     fn nothing_is_left_to_fill_in() {
         for checkout in [None, Some("/a \"checkout\"/samara")] {
-            for (file, template) in FILES {
-                let text = fill(template, "my-words", checkout);
-                assert!(!text.contains("{{"), "{file}: {text}");
+            for template in TEMPLATES {
+                for (file, text) in FILES.iter().chain(template.files) {
+                    let text = text.replace("{{needs}}\n", template.needs);
+                    let text = fill(&text, "my-words", checkout);
+                    assert!(!text.contains("{{"), "{file}: {text}");
+                }
             }
         }
         assert_eq!(dependency(None, "guest-sdk"), format!("{:?}", env!("CARGO_PKG_VERSION")));

@@ -5,14 +5,23 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+/// Exit codes, as the help texts say them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    all is well
+  1    a task failed
+  2    the command line, an input on it, or a setting is wrong
+  3    a component, a store, a runtime or this machine stands in the way
+  130  interrupted (Ctrl-C); the second time at once";
+
 /// A task failed.
 pub(crate) const TASK_FAILED: u8 = 1;
 
-/// The command line, or an input on it, is wrong; clap's own code.
-const USAGE: u8 = 2;
+/// The command line, an input on it, or a setting is wrong; clap's own code.
+pub(crate) const USAGE: u8 = 2;
 
 /// A component, a store, a runtime or this machine stands in the way.
-const PLATFORM: u8 = 3;
+pub(crate) const PLATFORM: u8 = 3;
 
 /// Ended by Ctrl-C: 128 and the signal's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -33,7 +42,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     chain(error.chain());
-    ExitCode::from(match error.chain().any(|cause| cause.is::<Usage>()) {
+    ExitCode::from(match error.chain().any(is_usage) {
         true => USAGE,
         false => PLATFORM,
     })
@@ -53,6 +62,12 @@ pub(crate) fn chain<'a>(mut chain: impl Iterator<Item = &'a (dyn Error + 'static
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     // Where even that is closed, nobody is left to tell.
     drop(writeln!(io::stderr(), "{line}"));
+}
+
+/// Whether it is for the person at the keyboard to correct.
+fn is_usage(cause: &(dyn Error + 'static)) -> bool {
+    let settings = cause.downcast_ref::<samara::Error>();
+    cause.is::<Usage>() || matches!(settings, Some(samara::Error::Settings(_)))
 }
 
 fn is_broken_pipe(cause: &(dyn Error + 'static)) -> bool {

@@ -10,15 +10,19 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use samara::{Component, Executor};
+use samara::{Builder, Component};
 use samara_conformance::{Case, Ended, Settings, Suite, Verdict};
 use serde::Serialize;
 
+use crate::globals::Globals;
 use crate::report::{self, INTERRUPTED, TASK_FAILED};
 use crate::{interrupt, units};
 
 /// The component of `tests/programs`, put here by the build script.
 static PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/samara_programs.wasm"));
+
+/// The store where the settings name none.
+const MEMORY: &str = "mem://samara-test/";
 
 /// Cases at the same time, at most: beyond that they wait for each other's tasks.
 const JOBS_MAX: usize = 64;
@@ -45,18 +49,6 @@ pub(crate) struct Arguments {
     /// Cases that run at the same time [default: one per core].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-
-    /// Where tasks run, by URL.
-    #[arg(long, value_name = "URL", default_value = "local:")]
-    runtime: String,
-
-    /// Where objects lie, by URL or path: a place that the suite may write below.
-    #[arg(long, value_name = "URL", default_value = "mem://samara-test/")]
-    store: String,
-
-    /// Prints a JSON object per case, then one for all.
-    #[arg(long)]
-    json: bool,
 }
 
 /// How many cases came to what.
@@ -91,24 +83,28 @@ struct Total<'a> {
 /// What the threads that run cases share.
 struct Work {
     suite: Suite,
+    /// The store as the user named it.
+    store: String,
     left: Mutex<VecDeque<Case>>,
     stop: Arc<AtomicBool>,
     exit_first: bool,
+    json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     let cases = chosen(&arguments.filters)?;
     if arguments.list {
         let mut out = io::stdout().lock();
         cases.iter().try_for_each(|case| writeln!(out, "{case}"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let suite = open(arguments)?;
+    let (suite, store) = open(globals)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     stop_when_interrupted(&interrupted, &stop)?;
     let exit_first = arguments.exit_first;
-    let work = Work { suite, left: Mutex::new(cases.into()), stop, exit_first };
+    let json = globals.json;
+    let work = Work { suite, store, left: Mutex::new(cases.into()), stop, exit_first, json };
     let counts = work.run_all(arguments);
     // Whatever came of the output, nothing is left in the store.
     let cleaned = work.suite.clean();
@@ -132,13 +128,18 @@ fn chosen(filters: &[String]) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn open(arguments: &Arguments) -> Result<Suite> {
-    let builder = Executor::builder().runtime(&arguments.runtime).progress(false);
-    let settings = Settings::new(Component::from_bytes(PROGRAMS), builder, &arguments.store);
-    Suite::open(settings).with_context(|| {
-        let Arguments { runtime, store, .. } = arguments;
-        format!("no case was run, because {runtime} or {store} cannot be used")
-    })
+/// The suite on the runtime and the store of the settings, and that store's name.
+fn open(globals: &Globals) -> Result<(Suite, String)> {
+    let settings = globals.reader().read()?;
+    let value = |name: &str| settings.get(name).map(|setting| setting.value.clone());
+    let runtime = value("runtime").unwrap_or_else(|| "local:".to_owned());
+    // Without a store of the settings, one that goes with this process.
+    let store = value("store").unwrap_or_else(|| MEMORY.to_owned());
+    let builder = Builder::from_settings(&settings).progress(false);
+    let suite = Settings::new(Component::from_bytes(PROGRAMS), builder, &store);
+    let suite = Suite::open(suite)
+        .with_context(|| format!("no case was run, because {runtime} or {store} cannot be used"))?;
+    Ok((suite, store))
 }
 
 /// The first Ctrl-C lets the running cases end, and no others begin.
@@ -179,13 +180,13 @@ impl Work {
                     if arguments.exit_first && counts.failed > 0 {
                         self.stop.store(true, Ordering::Relaxed);
                     }
-                    print_case(&mut io::stdout().lock(), &case, &end, arguments.json)
+                    print_case(&mut io::stdout().lock(), &case, &end, self.json)
                 })
                 // Nobody reads on: the cases that run are the last.
                 .inspect_err(|_| self.stop.store(true, Ordering::Relaxed))
         })?;
         let not_run = self.left.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.print_total(arguments, counts, not_run, elapsed)?;
+        self.print_total(counts, not_run, elapsed)?;
         Ok(counts)
     }
 
@@ -204,16 +205,10 @@ impl Work {
         }
     }
 
-    fn print_total(
-        &self,
-        arguments: &Arguments,
-        counts: Counts,
-        not_run: usize,
-        elapsed: Duration,
-    ) -> Result<()> {
-        let (runtime, store) = (self.suite.runtime(), &arguments.store);
+    fn print_total(&self, counts: Counts, not_run: usize, elapsed: Duration) -> Result<()> {
+        let (runtime, store) = (self.suite.runtime(), &self.store);
         let mut out = io::stdout().lock();
-        if arguments.json {
+        if self.json {
             let seconds = elapsed.as_secs_f64();
             let total = Total { counts, not_run, seconds, runtime: &runtime, store };
             writeln!(out, "{}", serde_json::to_string(&total)?)?;
@@ -227,9 +222,8 @@ impl Work {
         }
         if counts.failed > 0 {
             report::say(format_args!(
-                "run a failed case alone with `samara test --runtime {} --store {store} CASE`; \
-                 what it holds is in docs/SPECIFICATION.md, under its name",
-                arguments.runtime
+                "run a failed case alone with `samara test --runtime {runtime} --store {store} CASE`; \
+                 what it holds is in docs/SPECIFICATION.md, under its name"
             ));
         }
         Ok(())

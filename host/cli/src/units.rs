@@ -1,45 +1,8 @@
-//! Sizes and durations as people write and read them.
+//! Sizes and durations as people read them.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// Units of sizes. The short ones are powers of two: nobody cuts files at 8 000 000 bytes.
-const SIZES: &[(&str, u64)] = &[
-    ("B", 1),
-    ("K", 1 << 10),
-    ("KiB", 1 << 10),
-    ("kB", 1_000),
-    ("M", 1 << 20),
-    ("MiB", 1 << 20),
-    ("MB", 1_000_000),
-    ("G", 1 << 30),
-    ("GiB", 1 << 30),
-    ("GB", 1_000_000_000),
-    ("TiB", 1 << 40),
-    ("TB", 1_000_000_000_000),
-];
-
-/// Units of durations, in milliseconds.
-const TIMES: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-
-/// Reads `8MiB`, `64KiB`, `1GB` or a number of bytes; at least 1.
-pub(crate) fn parse_size(text: &str) -> Result<NonZeroU64, String> {
-    let (number, unit) = split(text)?;
-    let factor = if unit.is_empty() { 1 } else { factor(unit, SIZES, "8MiB")? };
-    let size = number.checked_mul(factor).ok_or_else(|| format!("`{text}` is over 2^64 bytes"))?;
-    NonZeroU64::new(size).ok_or_else(|| "a size is at least 1 byte".to_owned())
-}
-
-/// Reads `500ms`, `30s`, `15m` or `1h`; longer than zero.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text)?;
-    let factor = factor(unit, TIMES, "30s")?;
-    match number.checked_mul(factor) {
-        Some(0) => Err("a duration is longer than zero".to_owned()),
-        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
-        None => Err(format!("`{text}` is too long")),
-    }
-}
+pub(crate) use samara::settings::units::{parse_duration, parse_size};
 
 /// Writes a size with three digits: `117 KiB`, `1.50 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
@@ -67,70 +30,9 @@ fn digits(number: f64) -> String {
     }
 }
 
-fn split(text: &str) -> Result<(u64, &str), String> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    match number {
-        "" => Err("it begins with no number".to_owned()),
-        number => {
-            Ok((number.parse().map_err(|_| format!("`{number}` is over 2^64"))?, unit.trim()))
-        }
-    }
-}
-
-fn factor(unit: &str, units: &[(&str, u64)], example: &str) -> Result<u64, String> {
-    let found = units.iter().find(|(name, _)| *name == unit);
-    found.map(|(_, factor)| *factor).ok_or_else(|| {
-        let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-        let wrong = match unit {
-            "" => "the unit is missing".to_owned(),
-            unit => format!("`{unit}` is no unit"),
-        };
-        format!("{wrong}; write {example} (units: {})", known.join(", "))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_units() {
-        let bytes = |text| parse_size(text).map(NonZeroU64::get);
-        assert_eq!(bytes("8MiB"), Ok(8 << 20));
-        assert_eq!(bytes("8 MiB"), Ok(8 << 20));
-        assert_eq!(bytes("17"), Ok(17));
-        assert_eq!(bytes("2kB"), Ok(2_000));
-        for (text, wanted) in [
-            ("0", "at least 1"),
-            ("0MiB", "at least 1"),
-            ("-1", "no number"),
-            ("MiB", "no number"),
-            ("1.5MiB", "no unit"),
-            ("1 parsec", "`parsec` is no unit; write 8MiB (units: B, K, KiB"),
-            ("99999999999GiB", "2^64"),
-            ("99999999999999999999", "2^64"),
-        ] {
-            let error = bytes(text).unwrap_err();
-            assert!(error.contains(wanted), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn durations_are_read_with_their_units() {
-        assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_hours(2)));
-        for (text, wanted) in [
-            ("30", "the unit is missing"),
-            ("0s", "longer than zero"),
-            ("1y", "`y` is no unit; write 30s (units: ms, s, m, h)"),
-            ("9999999999999999h", "too long"),
-        ] {
-            let error = parse_duration(text).unwrap_err();
-            assert!(error.contains(wanted), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn both_are_written_with_three_digits() {

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::executor::{Executor, Inner};
 use crate::objects::locator;
 use crate::request::Options;
-use crate::{Backups, Error, OnFailure, Retries};
+use crate::{Backups, Error, OnFailure, Retries, Settings};
 
 /// Threads for I/O: requests to stores and runtimes, not guests.
 const IO_THREADS: usize = 2;
@@ -55,6 +55,25 @@ impl Builder {
             cache_dir: environment.cache_dir.clone(),
             environment,
         }
+    }
+
+    /// The defaults, and what files and variables say instead. Methods called on it say more.
+    ///
+    /// ```
+    /// use samara::{Builder, Settings};
+    ///
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let settings = Settings::from_env()?;
+    /// let executor = Builder::from_settings(&settings).slots(1).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_settings(settings: &Settings) -> Self {
+        settings.apply(Self::new())
+    }
+
+    pub(crate) fn limits_mut(&mut self) -> &mut Limits {
+        &mut self.limits
     }
 
     /// Where tasks run, by URL. Default `local:`.
@@ -212,7 +231,7 @@ impl Builder {
 // === impl Io ===
 
 impl Io {
-    fn start() -> Result<Self, Error> {
+    pub(crate) fn start() -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
             .thread_name("samara-io")

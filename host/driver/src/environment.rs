@@ -1,6 +1,7 @@
 //! What the driver takes from its environment, read once, at the edge.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
@@ -12,14 +13,37 @@ pub(crate) struct Environment {
     pub(crate) is_terminal: bool,
 }
 
+/// What settings are read from.
+#[derive(Debug, Clone)]
+pub(crate) struct SettingsEnvironment {
+    pub(crate) working_directory: Option<PathBuf>,
+    /// The user's directory of configuration.
+    pub(crate) config_dir: Option<PathBuf>,
+    pub(crate) variables: Vec<(OsString, OsString)>,
+}
+
+// === impl SettingsEnvironment ===
+
+impl SettingsEnvironment {
+    /// Reads the directories, and the variables whose names begin so.
+    #[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
+    pub(crate) fn read(prefix: &str) -> Self {
+        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        let config =
+            absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+        Self {
+            working_directory: env::current_dir().ok(),
+            config_dir: config,
+            variables: env::vars_os().filter(|(name, _)| is_ours(name)).collect(),
+        }
+    }
+}
+
 // === impl Environment ===
 
 impl Environment {
     #[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
     pub(crate) fn read() -> Self {
-        let absolute =
-            |name: &str| env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        // The XDG base directory specification: a relative value is to be ignored.
         let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
         Self {
             working_directory: env::current_dir().ok(),
@@ -27,4 +51,11 @@ impl Environment {
             is_terminal: io::stderr().is_terminal(),
         }
     }
+}
+
+/// A directory that a variable names. The XDG base directory specification has relative ones
+/// ignored.
+#[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
+fn absolute(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }

@@ -43,6 +43,10 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] samara_store::Error),
 
+    /// Settings in files, variables or flags: all that is wrong with them.
+    #[error(transparent)]
+    Settings(#[from] crate::settings::Problems),
+
     /// An option that makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -113,7 +117,7 @@ struct Chain {
 
 impl Error {
     /// A stable word for the kind of error: `component`, `build`, `input`, `store`, `invalid`,
-    /// `platform`, or the [code](TaskError::code) of the task.
+    /// `settings`, `platform`, or the [code](TaskError::code) of the task.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Component { .. } => "component",
@@ -121,6 +125,7 @@ impl Error {
             Self::Input { .. } => "input",
             Self::Store(_) => "store",
             Self::Invalid(_) => "invalid",
+            Self::Settings(_) => "settings",
             Self::Platform(_) => "platform",
             Self::Task(error) => error.code(),
         }

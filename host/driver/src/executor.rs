@@ -44,7 +44,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Executor(Arc<Inner>);
+pub struct Executor(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -273,6 +273,18 @@ impl Executor {
     pub async fn plan(&self, objects: &Objects) -> Result<Partitions, Error> {
         let sources = vec![(objects.clone(), Bytes::new())];
         self.find(sources).await
+    }
+
+    /// Finds and cuts the objects of encoded inputs; none where they are no objects.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan).
+    pub async fn dry_run(&self, plan: &Plan) -> Result<Option<Partitions>, Error> {
+        match &plan.0 {
+            Source::Objects(sources) => Ok(Some(self.find(sources.clone()).await?)),
+            _ => Ok(None),
+        }
     }
 
     /// The URL of the runtime.

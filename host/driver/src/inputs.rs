@@ -313,6 +313,15 @@ impl Plan {
         Self(Source::Ready(Chunk { arguments: all.into(), ends, refused: Vec::new() }))
     }
 
+    /// Number of tasks, where it is known before the objects are found or the inputs made.
+    pub fn task_count(&self) -> Option<usize> {
+        match &self.0 {
+            Source::Ready(chunk) => Some(chunk.len()),
+            Source::Iterator { expected, .. } => *expected,
+            _ => None,
+        }
+    }
+
     /// Objects, and the arguments that every task gets beside its partition: a CBOR array.
     pub fn objects(objects: Objects, arguments: Bytes) -> Self {
         Self(Source::Objects(vec![(objects, arguments)]))

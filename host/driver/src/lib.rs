@@ -53,6 +53,7 @@ mod environment;
 mod error;
 mod executor;
 mod feed;
+mod health;
 mod inputs;
 mod job;
 mod joblog;
@@ -66,6 +67,8 @@ mod progress;
 mod reduce;
 mod reference;
 mod request;
+pub mod settings;
+pub mod storage;
 mod summary;
 
 pub use futures::executor::block_on;
@@ -78,6 +81,7 @@ pub use crate::builder::Builder;
 pub use crate::component::Component;
 pub use crate::error::{Cause, Error, TaskError, TaskFailure};
 pub use crate::executor::{CompiledCode, Executor};
+pub use crate::health::default_cache_dir;
 pub use crate::inputs::{Chained, Inputs, Plan, Streamed, stream};
 pub use crate::job::{Completed, Encoded, Job, TaskFuture, Until, Value, Waited};
 pub use crate::objects::{Objects, PARTITIONS_MAX, WithArguments};
@@ -86,6 +90,8 @@ pub use crate::policy::{Backups, OnFailure, Retries, TaskEnd};
 pub use crate::reduce::{Grouped, MapReduce};
 pub use crate::reference::{JobRef, TaskRef};
 pub use crate::request::{Call, Map, MapThenReduce, MapThenReduceGroups};
+pub use crate::settings::Settings;
+pub use crate::storage::Storage;
 pub use crate::summary::{ATTEMPTS_KEPT, AttemptStats, Ended, JobStats, Summary};
 
 /// Typed function handles: what `#[function]` makes.

@@ -87,6 +87,11 @@ impl Handler {
         Ok(self.component(id, store)?.is_cached())
     }
 
+    /// Whether instances come from a pool; without it a fresh one costs several times as much.
+    pub fn is_pooling(&self) -> bool {
+        self.engine.is_pooling()
+    }
+
     /// Finds a component: in memory, in the cache of compiled code, in the job's store.
     fn component(&self, id: ComponentId, store: &str) -> Result<Arc<Prepared>, Error> {
         let slot = self.slot(id);

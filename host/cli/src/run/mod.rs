@@ -2,6 +2,7 @@
 
 mod inputs;
 mod output;
+mod plan;
 mod records;
 
 use std::io::{self, IsTerminal};
@@ -15,15 +16,17 @@ use anyhow::Result;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use samara::settings::units as text;
 use samara::{
-    Access, Component, Encoded, Error, Executor, FunctionInfo, Job, Limits, MapReduce, Plan,
+    Access, Builder, Component, Encoded, Error, Executor, FunctionInfo, Job, MapReduce, Plan,
     Records,
 };
 
 use self::output::Printer;
+use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::usage;
-use crate::{Verbosity, compile, component, units};
+use crate::{compile, component, units};
 
 /// Runs a function: one task per --input, or one per partition of the objects of --over.
 ///
@@ -34,6 +37,8 @@ use crate::{Verbosity, compile, component, units};
 /// parameter of type f64 takes both, one of type u64 only the former. A tuple is an array, () is [], a char its code point. In
 /// outputs, bytes are base64url, what JSON has no number for (NaN) is null, and keys of maps that
 /// are no strings become their JSON text.
+///
+/// With --json one object per task, {"index", "ok"} or {"index", "error"}, and a summary.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -56,9 +61,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FUNCTION")]
     reduce: Option<String>,
 
-    /// Prints one JSON object per task, {"index", "ok"} or {"index", "error"}, and a summary.
+    /// Prints what would run, and runs nothing: objects, partitions, bytes, tasks.
     #[arg(long)]
-    json: bool,
+    dry_run: bool,
 
     #[command(flatten)]
     platform: PlatformArguments,
@@ -80,7 +85,7 @@ struct ObjectArguments {
     chunks: Option<NonZeroU64>,
 
     /// What objects consist of: no record is cut in two. One of lines, csv, csv-no-header, jsonl,
-    /// fixed:BYTES, bytes, ended-by:TEXT (with \\n, \\r, \\t, \\0, \\xHH).
+    /// fixed:BYTES, bytes, ended-by:TEXT (with \n, \r, \t, \0, \xHH).
     #[arg(long, value_name = "KIND", requires = "over", default_value = "lines")]
     #[arg(value_parser = records::parse)]
     records: Records,
@@ -108,24 +113,19 @@ struct PlatformArguments {
     /// Tasks that run at the same moment; what the runtime allows by default.
     #[arg(long, value_name = "N")]
     slots: Option<NonZeroUsize>,
-
-    /// Where components and large outputs are kept; memory by default.
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-
-    /// Where tasks run.
-    #[arg(long, value_name = "URL", default_value = "local:")]
-    runtime: String,
 }
 
-pub(crate) fn run(arguments: &Arguments, verbosity: Verbosity) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     let plan = inputs::Inputs::read(&arguments.input, &arguments.objects)?;
-    let component = component::open(&arguments.component, &compile::output(verbosity))?;
-    let executor = executor(arguments, verbosity)?;
+    let component = component::open(&arguments.component, &compile::output(globals.verbosity))?;
+    let executor = executor(arguments, globals)?;
     let functions = samara::block_on(executor.functions(&component))?;
     let function = find(&functions, &arguments.function, &arguments.component)?;
     let plan = plan.into_plan(function)?;
-    let mut printer = Printer::new(arguments.json, verbosity);
+    if arguments.dry_run {
+        return plan::print(&executor, &function.name, &plan, globals);
+    }
+    let mut printer = Printer::new(globals.json, globals.verbosity);
     match &arguments.reduce {
         None => {
             let submitted = executor.map_untyped(&component, &function.name, plan);
@@ -174,24 +174,26 @@ fn find<'a>(
     })
 }
 
-fn executor(arguments: &Arguments, verbosity: Verbosity) -> Result<Executor> {
+fn executor(arguments: &Arguments, globals: &Globals) -> Result<Executor> {
     let platform = &arguments.platform;
-    let mut limits = Limits::default();
-    if let Some(memory) = platform.memory {
-        limits.memory_bytes = memory.get();
+    let given = [
+        ("memory", platform.memory.map(|bytes| text::size(bytes.get())), "--memory"),
+        ("time", platform.time_limit.map(text::duration), "--time-limit"),
+        ("slots", platform.slots.map(|slots| slots.to_string()), "--slots"),
+    ];
+    let mut reader = globals.reader();
+    for (name, value, flag) in given {
+        if let Some(value) = value {
+            reader = reader.set(name, value, flag);
+        }
     }
-    limits.time = platform.time_limit.unwrap_or(limits.time);
-    // Of what can be set here, memory alone has a range.
-    limits.check().map_err(|error| usage(format!("--memory: {error}")))?;
-    let mut builder = Executor::builder().limits(limits).runtime(&platform.runtime);
+    let settings = reader.read()?;
+    let mut builder = Builder::from_settings(&settings);
     // A bar on the same terminal as lines of values or of a log would be torn apart by them.
+    let verbosity = globals.verbosity;
     let lines = verbosity.verbose || (arguments.reduce.is_none() && io::stdout().is_terminal());
-    builder = builder.progress(!verbosity.quiet && !lines && io::stderr().is_terminal());
-    if let Some(slots) = platform.slots {
-        builder = builder.slots(slots.get());
-    }
-    if let Some(store) = &platform.store {
-        builder = builder.store(store);
+    if verbosity.quiet || lines || !io::stderr().is_terminal() {
+        builder = builder.progress(false);
     }
     for url in &platform.grant_read {
         builder = builder.grant(url, Access::Read);

@@ -8,8 +8,9 @@ use anyhow::Result;
 use samara::{Cause, Encoded, JobId, LogLine, Summary, TaskError, UserErrorKind};
 use serde::Serialize;
 
+use crate::globals::Verbosity;
 use crate::report::{self, INTERRUPTED, TASK_FAILED};
-use crate::{Verbosity, json, units};
+use crate::{json, units};
 
 /// Errors that are printed in full unless the person wants all: one bug fails every task alike.
 const ERRORS_MAX: u64 = 10;

@@ -301,7 +301,8 @@ fn limits_that_make_no_sense_are_refused() {
         &["count_lines", "--over", "x", "--memory", "8GiB"],
         &expect![[r#"
             exit 2
-            error: --memory: limit memory_bytes = 8589934592 must lie between [SIZE] (one page) and 4 GiB
+            error: a setting is wrong:
+              --memory: memory: limit memory_bytes = 8589934592 must lie between [SIZE] (one page) and 4 GiB
         "#]],
     );
     run(
@@ -379,9 +380,10 @@ fn objects_and_stores_that_are_not_there_are_named() {
         &place,
         &["answer", "--runtime", "moon://"],
         &expect![[r#"
-        exit 3
-        error: `moon://` names no runtime; there are: local:
-    "#]],
+            exit 2
+            error: a setting is wrong:
+              --runtime: runtime: no runtime of this build is called `moon:`; there are: local:
+        "#]],
     );
     run(
         &place,

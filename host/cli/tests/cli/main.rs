@@ -6,11 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod conformance;
+mod doctor;
 mod errors;
 mod help;
+mod pages;
 mod project;
 mod run;
+mod settings;
 mod steady;
+mod storage;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -70,11 +74,19 @@ impl Place {
         self
     }
 
+    #[allow(clippy::disallowed_methods, reason = "to keep the tests' own environment out")]
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
         command.args(arguments).current_dir(self.0.path());
         command.env("XDG_CACHE_HOME", cache).stdin(Stdio::null());
+        // Whoever runs the tests may have settings of their own.
+        command.env("XDG_CONFIG_HOME", self.path(".config")).env("CARGO_TERM_COLOR", "never");
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"SAMARA_") {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

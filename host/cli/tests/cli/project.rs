@@ -16,56 +16,76 @@ fn target_dir() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp is in the target directory")
 }
 
+/// Runs a program of a project, and gives what it printed.
+fn cargo(project: &Path, arguments: &[&str]) -> String {
+    let ran = Command::new(env!("CARGO"))
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", target_dir())
+        .current_dir(project)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    said.into_owned()
+}
+
+/// Makes a project, and runs the tests of its functions.
+fn tested(place: &Place, name: &str, template: &str) -> std::path::PathBuf {
+    place.samara(&["new", name, "--template", template, "-q"]).ok();
+    let project = place.path(name);
+    std::fs::copy(LOCK, project.join("Cargo.lock")).unwrap();
+    let said = cargo(&project, &["test", "--offline", "-p", &format!("{name}-function")]);
+    assert!(said.contains("2 passed"), "{said}");
+    project
+}
+
+/// Runs the tests of a project's functions in the sandbox: by the project's own cargo
+/// configuration, which calls `samara runner`.
+fn sandboxed(project: &Path, name: &str) {
+    let samara = Path::new(env!("CARGO_BIN_EXE_samara")).parent().expect("in a directory");
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "where cargo is to look for `samara`, and the rest"
+    )]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = [samara.to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let ran = Command::new(env!("CARGO"))
+        .args(["test", "--offline", "--target", "wasm32-wasip2", "-p", &format!("{name}-function")])
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .current_dir(project)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(said.contains("2 passed; 0 failed; 0 ignored"), "{said}");
+    assert!(said.contains("each in a sandbox of its own"), "{said}");
+}
+
+/// The command in a project.
+fn samara(place: &Place, project: &Path, arguments: &[&str]) -> String {
+    let mut command = place.command(arguments);
+    command.env("CARGO_TARGET_DIR", target_dir()).current_dir(project);
+    let ended: crate::Ended = command.output().unwrap().into();
+    ended.ok()
+}
+
 #[test]
 fn a_new_project_is_tested_built_and_run() {
     let place = Place::new();
-    let made = place.samara(&["new", "line-lengths"]).ok();
+    let made = place.samara(&["new", "made"]).ok();
     expect![[r#"
-        made line-lengths in line-lengths; next:
+        made made in made; next:
 
-          cd line-lengths
-          cargo test -p line-lengths-function
+          cd made
+          cargo test -p made-function
           cargo run
-          samara run . measure --over README.md
+          samara run . count --over README.md --reduce add
     "#]]
     .assert_eq(&made);
-    let project = place.path("line-lengths");
-    std::fs::copy(LOCK, project.join("Cargo.lock")).unwrap();
-
-    let tested = Command::new(env!("CARGO"))
-        .args(["test", "--offline", "-p", "line-lengths-function"])
-        .env("CARGO_TARGET_DIR", target_dir())
-        .current_dir(&project)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&tested.stdout);
-    assert!(tested.status.success(), "{said}{}", String::from_utf8_lossy(&tested.stderr));
-    assert!(said.contains("2 passed"), "{said}");
-
-    // By the project's own cargo configuration, which calls `samara runner`.
-    let samara = std::path::Path::new(env!("CARGO_BIN_EXE_samara"));
-    #[allow(clippy::disallowed_methods, reason = "what cargo is to look for `samara` in")]
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path =
-        [samara.parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&path));
-    let sandboxed = Command::new(env!("CARGO"))
-        .args(["test", "--offline", "-p", "line-lengths-function", "--target", "wasm32-wasip2"])
-        .env("CARGO_TARGET_DIR", target_dir())
-        .env("PATH", std::env::join_paths(path).unwrap())
-        .current_dir(&project)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&sandboxed.stdout);
-    assert!(sandboxed.status.success(), "{said}{}", String::from_utf8_lossy(&sandboxed.stderr));
-    assert!(said.contains("2 passed; 0 failed; 0 ignored"), "{said}");
-    assert!(said.contains("each in a sandbox of its own"), "{said}");
-
-    let samara = |arguments: &[&str]| {
-        let mut command = place.command(arguments);
-        command.env("CARGO_TARGET_DIR", target_dir()).current_dir(&project);
-        let ended: crate::Ended = command.output().unwrap().into();
-        ended.ok()
-    };
+    let project = tested(&place, "tpl-words", "word-count");
+    sandboxed(&project, "tpl-words");
+    let samara = |arguments: &[&str]| samara(&place, &project, arguments);
     let built = samara(&["build", "--out", "app.wasm"]);
     expect![[r#"
         component  app.wasm
@@ -74,16 +94,62 @@ fn a_new_project_is_tested_built_and_run() {
         world      samara:function@0.2.0
         functions  2
 
-          measure(text: Partition) -> Result<Measures>  [pure]
-              Measures the lines of one partition.
+          count(text: Partition) -> Result<Counts>  [pure]
+              Counts the words of one partition. Words are what white space separates.
 
-          combine(a: Measures, b: Measures) -> Measures  [reduce, pure]
-              Combines the measures of two neighbours.
+          add(a: Counts, b: Counts) -> Counts  [reduce, pure]
+              Adds the counts of two neighbours.
     "#]]
     .assert_eq(&place.steady(&built));
-    let lines = samara(&["run", "app.wasm", "measure", "--over", "function/src/lib.rs"]);
-    assert!(lines.contains("\"lines\":"), "{lines}");
-    let over = ["run", ".", "measure", "--over", "README.md"];
-    let combined = samara(&[&over[..], &["--chunk", "64", "--reduce", "combine"]].concat());
+    let counted = samara(&["run", "app.wasm", "count", "--over", "function/src/lib.rs"]);
+    assert!(counted.contains("\"fn\":"), "{counted}");
+    let over = ["run", ".", "count", "--over", "README.md"];
+    let combined = samara(&[&over[..], &["--chunk", "64", "--reduce", "add"]].concat());
     assert_eq!(combined, samara(&over), "whatever the cut");
+}
+
+#[test]
+fn a_project_of_computing_is_tested_and_run() {
+    let place = Place::new();
+    let project = tested(&place, "tpl-pi", "monte-carlo");
+    let arguments = "run . throw --input [1,100000] --input [2,100000] --reduce add";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let inside: f64 = samara(&place, &project, &arguments).trim().parse().unwrap();
+    assert!((inside / 50_000.0 - std::f64::consts::PI).abs() < 0.05, "{inside}");
+}
+
+#[test]
+fn a_project_of_csv_files_is_tested_and_run() {
+    let place = Place::new();
+    let project = tested(&place, "tpl-orders", "etl-csv");
+    let out = format!("\"file://{}/out\"", project.display());
+    let clean = ["run", ".", "clean", "--over", "data/*.csv", "--input", &out];
+    let cleaned = samara(
+        &place,
+        &project,
+        &[&clean[..], &["--grant-write", "out", "--reduce", "add"]].concat(),
+    );
+    assert_eq!(cleaned, "{\"rows\":4,\"dropped\":1,\"cents\":11830}\n");
+    let written = std::fs::read_to_string(project.join("out/orders-2.csv")).unwrap();
+    assert_eq!(written, "id,customer,cents\n4,\"Liskov, Barbara\",10001\n5,Ada,99\n");
+}
+
+#[test]
+fn templates_are_listed_and_unknown_ones_refused() {
+    let place = Place::new();
+    expect![[r#"
+        word-count    text, cut into partitions, counted and combined
+        monte-carlo   many tasks of pure computing, each with a seed of its own
+        etl-csv       CSV files, cleaned and written to a place that was granted
+    "#]]
+    .assert_eq(&place.samara(&["new", "--list"]).ok());
+    let ended = place.samara(&["new", "x", "--template", "none"]);
+    assert_eq!(ended.code, Some(2));
+    expect![[r#"
+        error: no template is called `none`; there are: word-count, monte-carlo, etl-csv
+    "#]]
+    .assert_eq(&ended.stderr);
+    let json = place.samara(&["new", "x", "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["template"], "word-count");
 }

@@ -297,3 +297,35 @@ fn an_interrupt_stops_the_tasks_and_says_how_many_were_done() {
     assert!(said.contains(" of 2 tasks were done\n"), "{said}");
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 }
+
+#[test]
+fn a_dry_run_prints_the_plan_and_runs_nothing() {
+    let place = Place::new();
+    place
+        .file("in/a.txt", "x\n".repeat(500))
+        .file("in/b.txt", "")
+        .file("samara.toml", "store = 'out'");
+    let over =
+        ["run", programs(), "count_lines", "--over", "in/*.txt", "--chunk", "400", "--dry-run"];
+    let planned = place.samara(&[&over[..], &["--runtime", "local:2"]].concat()).ok();
+    expect![[r#"
+        `count_lines` on local:2: 4 tasks, 2 objects, 1000 B; nothing was run
+          file://[DIR]/in/a.txt  1000 B, 3 partitions
+          file://[DIR]/in/b.txt  0 B, 1 partition
+    "#]]
+    .assert_eq(&place.steady(&planned));
+    let json = place.samara(&[&over[..], &["--json"]].concat()).ok();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let plan = &json["plan"];
+    assert_eq!(
+        (&plan["tasks"], &plan["objects"], &plan["bytes"]),
+        (&4.into(), &2.into(), &1000.into())
+    );
+    assert_eq!(plan["partitions"][1]["offset"], 400, "{json}");
+    assert!(!place.path("out/jobs").exists(), "no job was made");
+    let values = ["run", programs(), "add", "--input", "[1,2]", "--input", "[3,4]", "--dry-run"];
+    let planned = place.samara(&values).ok();
+    assert!(planned.contains(": 2 tasks; nothing was run"), "{planned}");
+    let misfit = place.samara(&["run", programs(), "add", "--input", "[1]", "--dry-run"]);
+    assert_eq!(misfit.code, Some(2), "inputs are checked: {misfit:?}");
+}

@@ -58,8 +58,13 @@ impl Sequence {
     }
 
     pub(super) fn pass(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            // No end is in what is passed.
+        // No end is in what is passed, so what is matched lies within its last bytes.
+        let mut last = bytes;
+        if bytes.len() >= self.len() {
+            self.matched = 0;
+            last = &bytes[bytes.len() + 1 - self.len()..];
+        }
+        for byte in last {
             self.matched = self.step(self.matched, *byte) % self.len();
         }
     }

@@ -1,0 +1,307 @@
+//! `samara storage get`, `put` and `cp`: objects between stores, files and pipes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+use samara::Storage;
+use samara::storage::{Error, Found, Metadata};
+
+use super::{Place, REQUESTS, count};
+use crate::globals::Globals;
+use crate::report::{say, usage};
+
+/// The name that stands for standard input or output.
+const PIPE: &str = "-";
+
+/// Bytes that are read from a pipe at a time. The system hands over at most 64 KiB or so at once,
+/// but stores like larger pieces.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Gets objects: to files of the same names here, to others, or to standard output.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(super) struct GetArguments {
+    /// URL, path or pattern; what lies below it with --recursive.
+    source: String,
+
+    /// A file, or a directory where it ends with `/` or is one; `-` is standard output.
+    #[arg(default_value = "./")]
+    target: String,
+
+    #[command(flatten)]
+    how: How,
+}
+
+/// Puts a file, or standard input, into a store.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(super) struct PutArguments {
+    /// A file; a pattern, or a directory with --recursive; `-` is standard input.
+    source: String,
+
+    /// URL or path; the files keep their names below it where it ends with `/`.
+    target: String,
+
+    #[command(flatten)]
+    how: How,
+}
+
+/// Copies objects within a store or between two, without holding them in memory.
+///
+/// With several sources, or a target that ends with `/` or has objects below it, copies keep their
+/// names below the target: for a pattern from its first part with a wildcard on, for --recursive
+/// all that stands after the source.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(super) struct CpArguments {
+    /// URLs, paths or patterns; `-` alone is standard input.
+    #[arg(required = true)]
+    sources: Vec<String>,
+
+    /// URL or path; `-` is standard output.
+    target: String,
+
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct How {
+    /// Copies all objects below the source.
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Fails where an object exists under the target's name, and leaves it as it is.
+    #[arg(long)]
+    if_absent: bool,
+}
+
+/// A copy to be made.
+#[derive(Debug)]
+struct Copy {
+    from: String,
+    to: String,
+}
+
+pub(super) async fn get(
+    storage: &Storage,
+    arguments: &GetArguments,
+    globals: &Globals,
+) -> Result<()> {
+    let sources = std::slice::from_ref(&arguments.source);
+    copy(storage, (sources, &arguments.target), arguments.how, globals).await
+}
+
+pub(super) async fn put(
+    storage: &Storage,
+    arguments: &PutArguments,
+    globals: &Globals,
+) -> Result<()> {
+    let sources = std::slice::from_ref(&arguments.source);
+    copy(storage, (sources, &arguments.target), arguments.how, globals).await
+}
+
+pub(super) async fn cp(
+    storage: &Storage,
+    arguments: &CpArguments,
+    globals: &Globals,
+) -> Result<()> {
+    copy(storage, (&arguments.sources, &arguments.target), arguments.how, globals).await
+}
+
+async fn copy(
+    storage: &Storage,
+    (sources, target): (&[String], &str),
+    how: How,
+    globals: &Globals,
+) -> Result<()> {
+    match (sources, target) {
+        ([one], PIPE) if one == PIPE => {
+            return Err(usage("from standard input to standard output there is nothing to do"));
+        }
+        ([one], target) if one == PIPE => return read_pipe(storage, target, how, globals).await,
+        ([source], PIPE) => return write_pipe(storage, source).await,
+        (sources, target) if target == PIPE || sources.iter().any(|s| s == PIPE) => {
+            return Err(usage("`-` goes with one source and one target"));
+        }
+        _ => {}
+    }
+    let copies = plan(storage, sources, target, how).await?;
+    let done = stream::iter(&copies).map(|copy| async move {
+        let done = match how.if_absent {
+            true => storage.copy_if_absent(&copy.from, &copy.to).await,
+            false => storage.copy(&copy.from, &copy.to).await,
+        };
+        let metadata = done.with_context(|| format!("cannot copy {} to {}", copy.from, copy.to))?;
+        Ok::<_, anyhow::Error>((copy, metadata))
+    });
+    let mut done = done.buffered(REQUESTS);
+    let (mut total, mut bytes) = (0, 0);
+    while let Some((copy, metadata)) = done.try_next().await? {
+        total += 1;
+        bytes += metadata.size;
+        if globals.verbosity.verbose {
+            say(format_args!("{} -> {}", copy.from, copy.to));
+        }
+    }
+    finish(total, bytes, globals)
+}
+
+fn finish(total: u64, bytes: u64, globals: &Globals) -> Result<()> {
+    if globals.json {
+        writeln!(io::stdout(), "{}", serde_json::json!({ "copied": total, "bytes": bytes }))?;
+    } else if !globals.verbosity.quiet {
+        let (total, bytes) = (count(total, "object"), crate::units::size(bytes));
+        say(format_args!("copied {total}, {bytes}"));
+    }
+    Ok(())
+}
+
+/// Everything that is to be copied, before anything is.
+async fn plan(storage: &Storage, sources: &[String], target: &str, how: How) -> Result<Vec<Copy>> {
+    let mut named = Vec::new();
+    let mut many = sources.len() > 1;
+    for source in sources {
+        match Place::of(storage, source).await? {
+            Place::Object(found) => named.push((base(&found.url).to_owned(), found.url)),
+            Place::Pattern(all) => {
+                many = true;
+                let literal = literal_directory(&storage.url(source)?).to_owned();
+                named.extend(below(all, &literal));
+            }
+            Place::Directory(url) => {
+                many = true;
+                let all = match storage.list(&url)?.try_collect::<Vec<_>>().await? {
+                    all if !all.is_empty() => all,
+                    _ => {
+                        let location = url.trim_end_matches('/').to_owned();
+                        let sought = "an object, or objects below it";
+                        return Err(Error::NotFound { location, sought }.into());
+                    }
+                };
+                if !how.recursive {
+                    return Err(usage(format!(
+                        "{source}: no object is called so, but objects lie below it; to copy all \
+                         of them: --recursive"
+                    )));
+                }
+                named.extend(below(all, &url));
+            }
+        }
+    }
+    let into = many || is_directory(storage, target).await?;
+    let target = storage.url(target)?;
+    let target = match into {
+        true => format!("{}/", target.trim_end_matches('/')),
+        false => target,
+    };
+    let to = |name: String| if into { format!("{target}{name}") } else { target.clone() };
+    distinct(named.into_iter().map(|(name, from)| Copy { from, to: to(name) }).collect())
+}
+
+/// Objects with their names after a beginning.
+fn below(all: Vec<Found>, beginning: &str) -> Vec<(String, String)> {
+    let name = |url: &str| url.strip_prefix(beginning).unwrap_or(url).to_owned();
+    all.into_iter().map(|found| (name(&found.url), found.url)).collect()
+}
+
+/// Refuses copies that would undo each other.
+fn distinct(copies: Vec<Copy>) -> Result<Vec<Copy>> {
+    let mut targets: BTreeMap<&str, &str> = BTreeMap::new();
+    for Copy { from, to } in &copies {
+        if from == to {
+            return Err(usage(format!("{from} would be copied onto itself")));
+        }
+        if let Some(other) = targets.insert(to, from) {
+            return Err(usage(format!(
+                "{other} and {from} would both become {to}; copy them one by one"
+            )));
+        }
+    }
+    Ok(copies)
+}
+
+/// Whether copies go below a place, rather than become it.
+async fn is_directory(storage: &Storage, target: &str) -> Result<bool> {
+    if target.ends_with('/') || target == "." || target == ".." || target.ends_with("/..") {
+        return Ok(true);
+    }
+    let url = storage.url(target)?;
+    // An empty directory of this machine is none to a store, but is one to a person.
+    if let Some(path) = url.strip_prefix("file://") {
+        return Ok(std::path::Path::new(path).is_dir());
+    }
+    match storage.head(target).await {
+        Ok(_) => Ok(false),
+        Err(Error::NotFound { .. }) => {
+            Ok(storage.list(&format!("{url}/"))?.try_next().await?.is_some())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What stands after the last `/`.
+fn base(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
+/// A pattern up to the last `/` before its first wildcard.
+fn literal_directory(url: &str) -> &str {
+    let end = url.find(['*', '?', '[', '{', '\\']).unwrap_or(url.len());
+    let end = url[..end].rfind('/').map_or(0, |slash| slash + 1);
+    &url[..end]
+}
+
+async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals) -> Result<()> {
+    if target.ends_with('/') {
+        return Err(usage(format!("{target}: standard input has no name; give the object's own")));
+    }
+    let mut writer = match how.if_absent {
+        true => storage.writer_if_absent(target).await?,
+        false => storage.writer(target).await?,
+    };
+    let mut input = io::stdin();
+    loop {
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        let read = (&mut input).take(PIECE_BYTES as u64).read_to_end(&mut piece);
+        match read.context("cannot read standard input")? {
+            0 => break,
+            _ => writer.write(piece.into()).await?,
+        }
+    }
+    let Metadata { size, .. } = writer.finish().await?;
+    finish(1, size, globals)
+}
+
+async fn write_pipe(storage: &Storage, source: &str) -> Result<()> {
+    let mut out = io::stdout();
+    let mut reader = storage.reader(source).await?;
+    while let Some(piece) = reader.next().await? {
+        out.write_all(&piece)?;
+    }
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_begin_with_the_first_part_of_a_pattern() {
+        assert_eq!(literal_directory("file:///a/b/*.txt"), "file:///a/b/");
+        assert_eq!(literal_directory("file:///a/b?/c"), "file:///a/");
+        assert_eq!(literal_directory("mem://x/*"), "mem://x/");
+        assert_eq!(base("mem://x/a/b.txt"), "b.txt");
+    }
+
+    #[test]
+    fn copies_that_would_undo_each_other_are_refused() {
+        let copy = |from: &str, to: &str| Copy { from: from.to_owned(), to: to.to_owned() };
+        let error = distinct(vec![copy("a/x", "c/x"), copy("b/x", "c/x")]).unwrap_err();
+        assert!(error.to_string().contains("a/x and b/x would both become c/x"), "{error}");
+        assert!(distinct(vec![copy("a", "a")]).is_err());
+        assert_eq!(distinct(vec![copy("a", "b"), copy("b", "c")]).unwrap().len(), 2);
+    }
+}

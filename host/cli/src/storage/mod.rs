@@ -1,0 +1,126 @@
+//! `samara storage`: objects of any store, by URL or path.
+
+mod copy;
+mod list;
+mod remove;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use samara::Storage;
+use samara::storage::{Error, Found};
+
+use crate::globals::Globals;
+
+/// Requests that are on their way at the same moment: enough to hide a store's latency, and far
+/// below what any of them throttles.
+const REQUESTS: usize = 8;
+
+/// Lists, reads, writes, copies and removes objects of any store.
+///
+/// Places are URLs (`mem://name/key`, `file:///path`) or paths. A place may be a pattern where that
+/// is said: `*` and `?` stand for parts of a name, `**` for any number of directories. Objects
+/// appear whole or not at all.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Ls(list::LsArguments),
+    Stat(list::StatArguments),
+    Get(copy::GetArguments),
+    Put(copy::PutArguments),
+    Cp(copy::CpArguments),
+    Rm(remove::Arguments),
+}
+
+/// What a place turned out to be.
+#[derive(Debug)]
+enum Place {
+    /// An object of exactly this name.
+    Object(Found),
+    /// A pattern, and all objects that match it.
+    Pattern(Vec<Found>),
+    /// Neither: perhaps objects lie below it. The URL ends with `/`.
+    Directory(String),
+}
+
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    let storage = Storage::new()?;
+    samara::block_on(async {
+        match &arguments.verb {
+            Verb::Ls(arguments) => list::ls(&storage, arguments, globals).await,
+            Verb::Stat(arguments) => list::stat(&storage, arguments, globals).await,
+            Verb::Get(arguments) => copy::get(&storage, arguments, globals).await,
+            Verb::Put(arguments) => copy::put(&storage, arguments, globals).await,
+            Verb::Cp(arguments) => copy::cp(&storage, arguments, globals).await,
+            Verb::Rm(arguments) => remove::rm(&storage, arguments, globals).await,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Looks at a place: the object of exactly this name comes first, also before a pattern.
+    async fn of(storage: &Storage, place: &str) -> Result<Self> {
+        let url = storage.url(place)?;
+        let is_pattern = is_pattern(&url);
+        if !url.ends_with('/') {
+            match storage.head(place).await {
+                Ok(metadata) => return Ok(Self::Object(Found { url, metadata })),
+                Err(Error::NotFound { .. }) => {}
+                Err(Error::InvalidKey { .. }) if is_pattern => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match is_pattern {
+            true => Ok(Self::Pattern(storage.find(place).await?)),
+            false if url.ends_with('/') => Ok(Self::Directory(url)),
+            false => Ok(Self::Directory(format!("{url}/"))),
+        }
+    }
+}
+
+/// The part of a URL that a pattern may be in: schemes and authorities are literal.
+fn is_pattern(url: &str) -> bool {
+    let key = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let key = key.split_once('/').map_or("", |(_, key)| key);
+    key.contains(['*', '?', '[', '{'])
+}
+
+/// Whether a directory is a whole store.
+fn is_root(directory: &str) -> bool {
+    let rest = directory.split_once("://").map_or(directory, |(_, rest)| rest);
+    rest.split_once('/').is_none_or(|(_, key)| key.is_empty())
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_in_keys_alone() {
+        assert!(is_pattern("file:///a/*.txt"));
+        assert!(is_pattern("mem://x/{a,b}"));
+        assert!(!is_pattern("mem://x?y/a"));
+        assert!(!is_pattern("file:///a/b"));
+    }
+
+    #[test]
+    fn roots_are_whole_stores() {
+        assert!(is_root("file:///"));
+        assert!(is_root("mem://x/"));
+        assert!(!is_root("mem://x/a/"));
+    }
+}

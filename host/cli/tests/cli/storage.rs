@@ -1,0 +1,261 @@
+//! Objects by the command: listed, piped, copied, and removed no further than was named.
+
+use expect_test::{Expect, expect};
+
+use crate::{Ended, Place};
+
+/// A place with some files.
+fn place() -> Place {
+    let place = Place::new();
+    for (name, text) in [
+        ("data/a.txt", "alpha"),
+        ("data/b.txt", "beta"),
+        ("data/b/deep.txt", "deep"),
+        ("data/b/deeper/x.csv", "x"),
+        ("database/c.txt", "c"),
+    ] {
+        place.file(name, text);
+    }
+    place
+}
+
+/// The names of all files, sorted.
+fn files(place: &Place) -> Vec<String> {
+    fn walk(dir: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => walk(&path, found),
+                false => found.push(path.to_str().unwrap().to_owned()),
+            }
+        }
+    }
+    let root = place.path("");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    let names = found.iter().map(|path| path[root.to_str().unwrap().len()..].to_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+fn storage(place: &Place, arguments: &[&str]) -> Ended {
+    place.samara(&[&["storage"], arguments].concat())
+}
+
+/// What goes wrong: exit code and standard error.
+#[track_caller]
+fn wrong(place: &Place, arguments: &[&str], expected: &Expect) {
+    let before = files(place);
+    let ended = storage(place, arguments);
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    let code = ended.code.map_or_else(String::new, |code| code.to_string());
+    expected.assert_eq(&format!("exit {code}\n{}", place.steady(&ended.stderr)));
+    assert_eq!(files(place), before, "nothing was touched");
+}
+
+/// Sizes and names of a listing, without times.
+fn listed(place: &Place, arguments: &[&str]) -> Vec<String> {
+    let text = place.steady(&storage(place, arguments).ok());
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (size, time, url) = (words.next(), words.next(), words.next());
+        assert!(time.is_some_and(|time| time == "-" || time.ends_with('Z')), "{line}");
+        format!("{} {}", size.unwrap(), url.unwrap().replace("file://[DIR]/", ""))
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn places_are_listed_one_level_or_all() {
+    let place = place();
+    assert_eq!(listed(&place, &["ls"]), ["- data/", "- database/"]);
+    let below = ["5 data/a.txt", "4 data/b.txt", "- data/b/"];
+    assert_eq!(listed(&place, &["ls", "data"]), below);
+    let all = ["5 data/a.txt", "4 data/b.txt", "4 data/b/deep.txt", "1 data/b/deeper/x.csv"];
+    assert_eq!(listed(&place, &["ls", "-r", "data"]), all);
+    assert_eq!(listed(&place, &["ls", "data/**/*.csv", "database/c.txt"]).len(), 2);
+    let json = storage(&place, &["ls", "--json", "data"]).ok();
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["size"], 5, "{json}");
+    assert!(json.lines().last().unwrap().starts_with("{\"directory\":"), "{json}");
+    let stat = storage(&place, &["stat", "data/a.txt"]).ok();
+    assert!(stat.contains("size      5 B (5 bytes)"), "{stat}");
+}
+
+#[test]
+fn objects_pass_through_pipes_whatever_their_size() {
+    let place = place();
+    let text = "0123456789abcdef".repeat(200_000);
+    let put = place.samara_with(&text, &["storage", "put", "-", "big", "-q"]);
+    assert_eq!((put.code, put.stderr.as_str()), (Some(0), ""), "{put:?}");
+    assert!(storage(&place, &["get", "big", "-"]).ok() == text);
+    let empty = place.samara_with("", &["storage", "put", "-", "empty"]);
+    assert_eq!(empty.stderr, "copied 1 object, 0 B\n");
+    assert_eq!(storage(&place, &["cp", "empty", "-"]).ok(), "");
+}
+
+#[test]
+fn copies_keep_their_names_below_a_directory() {
+    let place = place();
+    let copied = storage(&place, &["cp", "-r", "data", "to"]);
+    assert_eq!(copied.stderr, "copied 4 objects, 14 B\n");
+    storage(&place, &["cp", "data/**/*.txt", "globbed"]).ok();
+    storage(&place, &["cp", "data/a.txt", "database/c.txt", "two/"]).ok();
+    storage(&place, &["get", "data/b/deep.txt"]).ok();
+    storage(&place, &["put", "data/a.txt", "renamed"]).ok();
+    let new: Vec<String> =
+        files(&place).into_iter().filter(|name| !name.starts_with("data")).collect();
+    let wanted = [
+        "deep.txt",
+        "globbed/a.txt",
+        "globbed/b.txt",
+        "globbed/b/deep.txt",
+        "renamed",
+        "to/a.txt",
+        "to/b.txt",
+        "to/b/deep.txt",
+        "to/b/deeper/x.csv",
+        "two/a.txt",
+        "two/c.txt",
+    ];
+    assert_eq!(new, wanted);
+    let json = storage(&place, &["cp", "--json", "data/a.txt", "to"]).ok();
+    assert_eq!(json, "{\"bytes\":5,\"copied\":1}\n");
+}
+
+#[test]
+fn what_cannot_be_copied_is_refused_before_anything_is() {
+    let place = place();
+    wrong(
+        &place,
+        &["cp", "data", "to"],
+        &expect![[r#"
+        exit 2
+        error: data: no object is called so, but objects lie below it; to copy all of them: --recursive
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "data/a.txt", "data/a.txt"],
+        &expect![[r#"
+        exit 2
+        error: file://[DIR]/data/a.txt would be copied onto itself
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "none", "to"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/none: not found (looked for an object, or objects below it)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "-r", "data", "database/../data", "to"],
+        &expect![[r#"
+        exit 2
+        error: file://[DIR]/data/a.txt and file://[DIR]/data/a.txt would both become file://[DIR]/to/a.txt; copy them one by one
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "data/a.txt", "data/b.txt", "-"],
+        &expect![[r#"
+        exit 2
+        error: `-` goes with one source and one target
+    "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "--if-absent", "data/a.txt", "data/b.txt"],
+        &expect![[r#"
+        exit 3
+        error: cannot copy file://[DIR]/data/a.txt to file://[DIR]/data/b.txt
+          caused by: file://[DIR]/data/b.txt: exists already
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_was_looked_for() {
+    let place = place();
+    wrong(
+        &place,
+        &["get", "s3://bucket/key"],
+        &expect![[r#"
+        exit 3
+        error: `s3://bucket/key`: no store for `s3:` in this build (known: file, mem)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["stat", "data"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/data: not found (looked for an object; that is a directory)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["ls", "none"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/none: not found (looked for an object, or objects below it)
+    "#]],
+    );
+}
+
+#[test]
+fn no_more_is_removed_than_was_named() {
+    let place = place();
+    wrong(
+        &place,
+        &["rm", "data"],
+        &expect![[r#"
+        exit 2
+        error: file://[DIR]/data: no object is called so, but objects lie below it; to remove all of them: --recursive
+    "#]],
+    );
+    wrong(
+        &place,
+        &["rm", "data/*.txt"],
+        &expect![[r#"
+        exit 2
+        error: data/*.txt: 2 objects match this pattern; to remove all of them: --recursive; to see them: samara storage ls
+    "#]],
+    );
+    // The last is looked at before the first is gone.
+    wrong(
+        &place,
+        &["rm", "data/a.txt", "data/none"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/data/none: not found (looked for an object, or objects below it)
+    "#]],
+    );
+    wrong(
+        &place,
+        &["rm", "-r", "file:///"],
+        &expect![[r#"
+            exit 2
+            error: file:/// is a whole store; name what is to be removed, if it is all: file:///**
+        "#]],
+    );
+    let planned = storage(&place, &["rm", "-r", "--dry-run", "data/b", "data/a*"]).ok();
+    expect![[r#"
+        file://[DIR]/data/b/deep.txt
+        file://[DIR]/data/b/deeper/x.csv
+        file://[DIR]/data/a.txt
+    "#]]
+    .assert_eq(&place.steady(&planned));
+    assert_eq!(files(&place).len(), 5);
+
+    assert_eq!(storage(&place, &["rm", "data/a*"]).stderr, "removed 1 object\n");
+    // `data/b` does not stand for `data/b.txt`, nor `data` for `database`.
+    assert_eq!(storage(&place, &["rm", "-r", "data/b"]).stderr, "removed 2 objects\n");
+    assert_eq!(files(&place), ["data/b.txt", "database/c.txt"]);
+    assert_eq!(storage(&place, &["rm", "--json", "-r", "data"]).ok(), "{\"removed\":1}\n");
+    assert_eq!(files(&place), ["database/c.txt"]);
+}

@@ -1,0 +1,32 @@
+//! What an executor can say of the machine it is on.
+
+use std::path::PathBuf;
+
+use crate::Executor;
+use crate::environment::Environment;
+
+impl Executor {
+    /// Whether this machine takes fresh instances from a pool. Without one, for lack of address
+    /// space, a task starts several times as slowly. None where this driver has no engine.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let executor = samara::Executor::builder().slots(1).build()?;
+    /// assert!(executor.has_pool().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn has_pool(&self) -> Option<bool> {
+        #[cfg(feature = "local")]
+        let pool = self.0.handler.as_ref().map(|handler| handler.is_pooling());
+        #[cfg(not(feature = "local"))]
+        let pool = None;
+        pool
+    }
+}
+
+/// Where compiled code is kept unless a setting says otherwise: `samara/compiled` in the user's
+/// cache directory. None where the user has none.
+pub fn default_cache_dir() -> Option<PathBuf> {
+    Environment::read().cache_dir
+}

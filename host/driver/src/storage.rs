@@ -1,0 +1,539 @@
+//! Object storage for programs, by URL: what the executor's jobs read and write.
+//!
+//! ```
+//! use futures::TryStreamExt;
+//! use samara::Storage;
+//!
+//! # fn main() -> Result<(), samara::Error> {
+//! # samara::block_on(async {
+//! let storage = Storage::new()?;
+//! storage.put("mem://example/notes/first.txt", "hello").await?;
+//! assert_eq!(storage.get_range("mem://example/notes/first.txt", 1..4).await?, "ell");
+//!
+//! let again = storage.put_if_absent("mem://example/notes/first.txt", "other").await;
+//! assert!(matches!(again, Err(samara::storage::Error::AlreadyExists { .. })));
+//!
+//! storage.copy("mem://example/notes/first.txt", "mem://example/notes/second.txt").await?;
+//! let found: Vec<_> = storage.list("mem://example/notes/")?.try_collect().await?;
+//! assert_eq!(found[1].url, "mem://example/notes/second.txt");
+//! assert_eq!(found[1].metadata.size, 5);
+//! # Ok::<(), samara::Error>(())
+//! # })
+//! # }
+//! ```
+//!
+//! URLs are taken literally, and what has no scheme is a path. An object appears under its name
+//! whole or not at all; a reader sees one version of it.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+pub use samara_store::{Discovered as Found, Error, Metadata};
+use samara_store::{GetOptions, ListOptions, Location, Locator, PutOptions, StoreExt};
+use tokio::runtime::Handle;
+
+use crate::Executor;
+use crate::builder::Io;
+use crate::environment::Environment;
+use crate::objects::locator;
+
+/// Result of an operation on storage.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Object storage, by URL. Clones share its threads.
+///
+/// Its futures may be awaited in any async runtime, or in none.
+#[derive(Clone)]
+pub struct Storage {
+    locator: Arc<Locator>,
+    io: Handle,
+    /// What keeps the threads alive.
+    _owner: Arc<dyn Any + Send + Sync>,
+}
+
+/// An object that is read piece by piece, in one version.
+pub struct Reader {
+    /// What is known of the whole object.
+    pub metadata: Metadata,
+    body: BoxStream<'static, Result<Bytes>>,
+    io: Handle,
+}
+
+/// An object that is written piece by piece. It appears when [`finish`](Self::finish) succeeds; one
+/// that is dropped before leaves nothing.
+pub struct Writer {
+    inner: Option<Box<dyn samara_store::Writer>>,
+    url: String,
+    io: Handle,
+}
+
+/// What lies directly below a place: objects, and beginnings that several names share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// An object.
+    Object(Found),
+    /// Objects lie below this URL, which ends with `/`.
+    Directory(String),
+}
+
+// === impl Storage ===
+
+impl Storage {
+    /// Storage for a program that needs no executor. Relative paths start at the working directory.
+    ///
+    /// # Errors
+    ///
+    /// Where the machine starts no threads.
+    pub fn new() -> Result<Self, crate::Error> {
+        let io = Arc::new(Io::start()?);
+        let handle = io.handle().clone();
+        let locator = locator(Environment::read().working_directory);
+        Ok(Self { locator, io: handle, _owner: io })
+    }
+
+    /// The canonical URL of a URL or path. Does not look whether anything is there.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidUrl`, `UnknownScheme`.
+    pub fn url(&self, url: &str) -> Result<String> {
+        self.locator.canonical(url)
+    }
+
+    /// Reads a whole object into memory.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, and what else the store says; so for all that follow.
+    pub async fn get(&self, url: &str) -> Result<Bytes> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.read(&at.key).await }).await
+    }
+
+    /// Reads a range of an object; fewer bytes where the object ends earlier.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub async fn get_range(&self, url: &str, range: Range<u64>) -> Result<Bytes> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.read_range(&at.key, range, None).await }).await
+    }
+
+    /// Opens an object to read it piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub async fn reader(&self, url: &str) -> Result<Reader> {
+        let at = self.locator.open(url)?;
+        let opened = async move { at.store.get(&at.key, GetOptions::default()).await };
+        let object = self.run(opened).await?;
+        Ok(Reader { metadata: object.metadata, body: object.body, io: self.io.clone() })
+    }
+
+    /// Writes an object, in place of one that is there.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfSpace`, `PermissionDenied` and the like.
+    pub async fn put(&self, url: &str, bytes: impl Into<Bytes>) -> Result<Metadata> {
+        self.put_with(url, bytes.into(), PutOptions::default()).await
+    }
+
+    /// Writes an object unless there is one: of any number of writers, exactly one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; else as [`put`](Self::put).
+    pub async fn put_if_absent(&self, url: &str, bytes: impl Into<Bytes>) -> Result<Metadata> {
+        self.put_with(url, bytes.into(), PutOptions::if_absent()).await
+    }
+
+    /// Starts to write an object piece by piece, in place of one that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn writer(&self, url: &str) -> Result<Writer> {
+        self.writer_with(url, PutOptions::default()).await
+    }
+
+    /// Starts to write an object piece by piece, unless there is one; [`Writer::finish`] says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn writer_if_absent(&self, url: &str) -> Result<Writer> {
+        self.writer_with(url, PutOptions::if_absent()).await
+    }
+
+    /// Removes an object. Removing one that is not there succeeds.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` and the like.
+    pub async fn delete(&self, url: &str) -> Result<()> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.delete(&at.key).await }).await
+    }
+
+    /// Describes an object without reading it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub async fn head(&self, url: &str) -> Result<Metadata> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.head(&at.key).await }).await
+    }
+
+    /// Lists the objects whose URLs begin so, at any depth, by the bytes of their names. It is a
+    /// beginning, not a directory: `mem://a/b` has `mem://a/b`, `mem://a/bc` and `mem://a/b/c`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidUrl`, `UnknownScheme`; the stream says what the store says.
+    pub fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<Found>>> {
+        let at = self.locator.open(prefix)?;
+        let first = Some(ListOptions::default());
+        let this = self.clone();
+        let pages = stream::try_unfold((this, first), move |(this, options)| {
+            let at = at.clone();
+            async move {
+                let Some(options) = options else { return Ok::<_, Error>(None) };
+                let page = this.page(&at, options.clone()).await?;
+                let rest = page.next.map(|next| options.after(next));
+                let root = at.store.to_string();
+                let found = page.entries.into_iter().map(move |entry| {
+                    Ok(Found { url: format!("{root}{}", entry.key), metadata: entry.metadata })
+                });
+                Ok(Some((stream::iter(found), (this, rest))))
+            }
+        });
+        Ok(pages.try_flatten().boxed())
+    }
+
+    /// Lists what lies directly below a place: its objects, and its directories without their
+    /// content. Costs a request per page and per directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list).
+    pub fn entries(&self, directory: &str) -> Result<BoxStream<'static, Result<Entry>>> {
+        let mut at = self.locator.open(directory)?;
+        if !at.key.is_empty() && !at.key.ends_with('/') {
+            at.key.push('/');
+        }
+        let first = Some(ListOptions::default());
+        let state = (self.clone(), first, None::<String>);
+        let pages = stream::try_unfold(state, move |(this, options, mut last)| {
+            let at = at.clone();
+            async move {
+                let Some(options) = options else { return Ok::<_, Error>(None) };
+                let page = this.page(&at, options.clone()).await?;
+                let mut entries = Vec::new();
+                let mut rest = page.next.map(|next| options.clone().after(next));
+                for entry in page.entries {
+                    let root = at.store.to_string();
+                    let below = &entry.key[at.key.len()..];
+                    let Some((name, _)) = below.split_once('/') else {
+                        let url = format!("{root}{}", entry.key);
+                        entries.push(Ok(Entry::Object(Found { url, metadata: entry.metadata })));
+                        continue;
+                    };
+                    let inner = format!("{}{name}/", at.key);
+                    let url = format!("{root}{inner}");
+                    if last.as_ref() == Some(&url) {
+                        // Names that the jump below does not pass are met one by one.
+                        continue;
+                    }
+                    entries.push(Ok(Entry::Directory(url.clone())));
+                    last = Some(url);
+                    // On with what sorts after nearly all that begins so, without reading it.
+                    rest = Some(options.after(format!("{inner}{}", char::MAX)));
+                    break;
+                }
+                Ok(Some((stream::iter(entries), (this, rest, last))))
+            }
+        });
+        Ok(pages.try_flatten().boxed())
+    }
+
+    /// Finds the objects that a URL, path, directory or pattern stands for: the object of exactly
+    /// this name, else the objects that match it as a pattern, else all objects below it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is nothing; `InvalidUrl` for a malformed pattern, and for one of more
+    /// than a million objects.
+    pub async fn find(&self, source: &str) -> Result<Vec<Found>> {
+        let (locator, source) = (Arc::clone(&self.locator), source.to_owned());
+        self.run(async move { locator.discover(&source).await }).await
+    }
+
+    /// Copies an object, within a store or between two. Within one the store copies it itself;
+    /// between two it passes through this process, piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for `from`; for `to` as [`put`](Self::put).
+    pub async fn copy(&self, from: &str, to: &str) -> Result<Metadata> {
+        self.copy_with(from, to, PutOptions::default()).await
+    }
+
+    /// Copies an object, unless there is one already.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; else as [`copy`](Self::copy).
+    pub async fn copy_if_absent(&self, from: &str, to: &str) -> Result<Metadata> {
+        self.copy_with(from, to, PutOptions::if_absent()).await
+    }
+
+    async fn copy_with(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
+        let (source, target) = (self.locator.open(from)?, self.locator.open(to)?);
+        if Arc::ptr_eq(&source.store, &target.store) {
+            let copied = async move { source.store.copy(&source.key, &target.key, options).await };
+            return self.run(copied).await;
+        }
+        let mut reader = self.reader(from).await?;
+        let mut writer = self.writer_with(to, options).await?;
+        while let Some(bytes) = reader.next().await? {
+            writer.write(bytes).await?;
+        }
+        writer.finish().await
+    }
+
+    async fn put_with(&self, url: &str, bytes: Bytes, options: PutOptions) -> Result<Metadata> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.put(&at.key, bytes, options).await }).await
+    }
+
+    async fn writer_with(&self, url: &str, options: PutOptions) -> Result<Writer> {
+        let at = self.locator.open(url)?;
+        let url = at.url();
+        let inner = self.run(async move { at.store.writer(&at.key, options).await }).await?;
+        Ok(Writer { inner: Some(inner), url, io: self.io.clone() })
+    }
+
+    async fn page(&self, at: &Location, options: ListOptions) -> Result<samara_store::Page> {
+        let at = at.clone();
+        self.run(async move { at.store.list(&at.key, options).await }).await
+    }
+
+    /// Runs a request on our threads, so that the caller's runtime does not matter.
+    async fn run<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        on(&self.io, request).await
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// The object storage that this executor's jobs read and write, for the program itself.
+    pub fn storage(&self) -> Storage {
+        let (locator, io) = (Arc::clone(&self.0.locator), self.0.io.handle().clone());
+        Storage { locator, io, _owner: Arc::new(self.clone()) }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// The next piece, none of them empty; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// `Precondition` where the object changes while it is read.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let mut body = std::mem::replace(&mut self.body, stream::empty().boxed());
+        let (next, body) = on(&self.io, async move {
+            let next = body.try_next().await;
+            Ok((next, body))
+        })
+        .await?;
+        self.body = body;
+        next
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("metadata", &self.metadata).finish_non_exhaustive()
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfSpace` and the like; the writer is of no more use then.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let Some(mut inner) = self.inner.take() else { return Err(self.spent()) };
+        let written = async move { inner.write(bytes).await.map(|()| inner) };
+        self.inner = Some(on(&self.io, written).await?);
+        Ok(())
+    }
+
+    /// Completes the object.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` for one of [`Storage::writer_if_absent`]; else as [`write`](Self::write).
+    pub async fn finish(mut self) -> Result<Metadata> {
+        let Some(inner) = self.inner.take() else { return Err(self.spent()) };
+        on(&self.io, inner.finish()).await
+    }
+
+    fn spent(&self) -> Error {
+        let source = "an earlier write failed, and nothing was written".into();
+        Error::Generic { location: self.url.clone(), source }
+    }
+}
+
+impl Drop for Writer {
+    /// What a store does to give up may need its threads.
+    fn drop(&mut self) {
+        let _entered = self.io.enter();
+        drop(self.inner.take());
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Runs a request on these threads.
+async fn on<T: Send + 'static>(
+    io: &Handle,
+    request: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let ended = io.spawn(request).map(|joined| match joined {
+        Ok(ended) => ended,
+        // A request ends early only by a panic, which goes on where it was awaited, or because its
+        // threads are gone.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => {
+                let location = "a request to a store".to_owned();
+                Err(Error::Generic { location, source: error.into() })
+            }
+        },
+    });
+    ended.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys of a directory with all kinds of neighbours.
+    const KEYS: &[&str] =
+        &["d/a", "d/b!", "d/b/1", "d/b/2/3", "d/b/\u{10FFFF}x", "d/b0", "d/c/1", "d0", "e"];
+
+    fn storage(name: &str) -> (Storage, String) {
+        let storage = Storage::new().unwrap();
+        let root = format!("mem://samara storage {name}/");
+        for key in KEYS {
+            crate::block_on(storage.put(&format!("{root}{key}"), key.to_string())).unwrap();
+        }
+        (storage, root)
+    }
+
+    #[test]
+    fn a_directory_is_listed_without_what_lies_deeper() {
+        let (storage, root) = storage("entries");
+        let listed = |at: &str| {
+            let entries = storage.entries(&format!("{root}{at}")).unwrap();
+            let entries: Vec<Entry> = crate::block_on(entries.try_collect()).unwrap();
+            let name = |entry: Entry| match entry {
+                Entry::Object(found) => found.url[root.len()..].to_owned(),
+                Entry::Directory(url) => url[root.len()..].to_owned(),
+            };
+            entries.into_iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(listed("d"), ["d/a", "d/b!", "d/b/", "d/b0", "d/c/"]);
+        assert_eq!(listed("d/"), listed("d"));
+        assert_eq!(listed(""), ["d/", "d0", "e"]);
+        assert!(listed("none").is_empty());
+    }
+
+    #[test]
+    fn objects_are_read_and_written_in_pieces_and_copied_between_stores() {
+        let (storage, root) = storage("pieces");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("out/file.bin").to_str().unwrap().to_owned();
+        let content: Bytes = (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        crate::block_on(async {
+            let mut writer = storage.writer(&format!("{root}big")).await?;
+            for piece in content.chunks(999_999) {
+                writer.write(Bytes::copy_from_slice(piece)).await?;
+            }
+            assert_eq!(writer.finish().await?.size, 3_000_000);
+            storage.copy(&format!("{root}big"), &file).await?;
+            let mut reader = storage.reader(&file).await?;
+            assert_eq!(reader.metadata.size, 3_000_000);
+            let mut read = Vec::new();
+            while let Some(piece) = reader.next().await? {
+                read.extend_from_slice(&piece);
+            }
+            assert!(read == content, "{} bytes", read.len());
+            assert_eq!(storage.get_range(&file, 2_999_999..9_000_000).await?.len(), 1);
+            storage.delete(&file).await
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_is_dropped_leaves_nothing() {
+        let storage = Storage::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("never").to_str().unwrap().to_owned();
+        crate::block_on(async {
+            let mut writer = storage.writer(&file).await.unwrap();
+            writer.write("half".into()).await.unwrap();
+        });
+        assert!(matches!(crate::block_on(storage.head(&file)), Err(Error::NotFound { .. })));
+        let prefix = format!("{}/", dir.path().display());
+        let listed = storage.list(&prefix).unwrap().try_collect::<Vec<_>>();
+        assert_eq!(crate::block_on(listed).unwrap(), []);
+    }
+
+    #[test]
+    fn one_of_many_writers_succeeds_where_nothing_was() {
+        let storage = Storage::new().unwrap();
+        let url = "mem://samara storage once/x";
+        let writers = (0..32).map(|n| storage.put_if_absent(url, n.to_string()));
+        let written = crate::block_on(futures::future::join_all(writers));
+        assert_eq!(written.iter().filter(|result| result.is_ok()).count(), 1);
+        let finished =
+            crate::block_on(async { storage.writer_if_absent(url).await?.finish().await });
+        assert!(matches!(finished, Err(Error::AlreadyExists { .. })), "{finished:?}");
+    }
+
+    #[test]
+    fn an_executors_storage_outlives_the_executor() {
+        let storage = Executor::builder().slots(1).progress(false).build().unwrap().storage();
+        let url = "mem://samara storage executor/x";
+        crate::block_on(storage.put(url, "here")).unwrap();
+        assert_eq!(crate::block_on(storage.get(url)).unwrap(), "here");
+    }
+}
