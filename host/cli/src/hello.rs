@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals, started: Instant) ->
     if !globals.json {
         writeln!(out, "{greeting}")?;
     }
-    let many = || (0..WARM_TASKS).map(|_| name.clone());
+    let many = || std::iter::repeat_n(name.clone(), WARM_TASKS as usize);
     let warm = samara::block_on(async {
         executor.map(&component, HELLO, many()).await?.wait().await;
         let job = executor.map(&component, HELLO, many()).await?;
