@@ -76,6 +76,7 @@ fn twenty_parents_wait_at_once_on_two_slots(context: &Context) {
 }
 
 fn nested_tasks_fail_each_for_itself(context: &Context) {
+    assert_eq!(call!(context, nested::squared, 5).unwrap(), 25);
     let (_, squares) = call!(context, nested::squares_by_a_job, vec![2, 13, 4]).unwrap();
     assert_eq!((&squares[0], &squares[2]), (&Ok(4), &Ok(16)));
     let error = squares[1].as_ref().unwrap_err();
