@@ -168,14 +168,20 @@ LLVM version: 22.1.2
         let dir = tempfile::tempdir().unwrap();
         let most = toolchain(dir.path(), &["libcore-1.rlib", "liballoc-1.rlib", "libstd-1.rlib"]);
         assert!(!most.has_std());
-        let all = toolchain(dir.path(), &["libpanic_abort-1.rlib"]);
+        let all = toolchain(dir.path(), &["libpanic_abort-1.rlib", "libtest-1.rlib"]);
         assert!(all.has_std());
     }
 
     #[test]
     fn a_library_built_for_another_rustc_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let files = ["libcore-1.rlib", "liballoc-1.rlib", "libstd-1.rlib", "libpanic_abort-1.rlib"];
+        let files = [
+            "libcore-1.rlib",
+            "liballoc-1.rlib",
+            "libstd-1.rlib",
+            "libpanic_abort-1.rlib",
+            "libtest-1.rlib",
+        ];
         let toolchain = toolchain(dir.path(), &files);
         fs::write(dir.path().join(STAMP), toolchain.version()).unwrap();
         assert!(toolchain.has_std());

@@ -142,7 +142,7 @@ lib=$root/lib/rustlib/wasm32-wasip2/lib
 echo asked >> $root/asked
 sleep 0.3
 mkdir -p $lib
-touch $lib/libcore-1.rlib $lib/liballoc-1.rlib $lib/libstd-1.rlib $lib/libpanic_abort-1.rlib
+touch $lib/libcore-1.rlib $lib/liballoc-1.rlib $lib/libstd-1.rlib $lib/libpanic_abort-1.rlib $lib/libtest-1.rlib
 ";
 
 /// Makes such a machine in a directory; its environment has nothing else but the shell's tools.

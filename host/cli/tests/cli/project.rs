@@ -39,33 +39,35 @@ fn tested(place: &Place, name: &str, template: &str) -> std::path::PathBuf {
     project
 }
 
+/// Runs the tests of a project's functions in the sandbox: by the project's own cargo
+/// configuration, which calls `samara runner`.
+fn sandboxed(project: &Path, name: &str) {
+    let samara = Path::new(env!("CARGO_BIN_EXE_samara")).parent().expect("in a directory");
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "where cargo is to look for `samara`, and the rest"
+    )]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = [samara.to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let ran = Command::new(env!("CARGO"))
+        .args(["test", "--offline", "--target", "wasm32-wasip2", "-p", &format!("{name}-function")])
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .current_dir(project)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(said.contains("2 passed; 0 failed; 0 ignored"), "{said}");
+    assert!(said.contains("each in a sandbox of its own"), "{said}");
+}
+
 /// The command in a project.
 fn samara(place: &Place, project: &Path, arguments: &[&str]) -> String {
     let mut command = place.command(arguments);
     command.env("CARGO_TARGET_DIR", target_dir()).current_dir(project);
     let ended: crate::Ended = command.output().unwrap().into();
     ended.ok()
-}
-
-/// Runs a project's tests by its own cargo configuration, which calls `samara runner`.
-fn tested_in_the_sandbox(project: &Path, name: &str) {
-    let samara = Path::new(env!("CARGO_BIN_EXE_samara"));
-    #[allow(clippy::disallowed_methods, reason = "what cargo is to look for `samara` in")]
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path =
-        [samara.parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&path));
-    let function = format!("{name}-function");
-    let sandboxed = Command::new(env!("CARGO"))
-        .args(["test", "--offline", "-p", &function, "--target", "wasm32-wasip2"])
-        .env("CARGO_TARGET_DIR", target_dir())
-        .env("PATH", std::env::join_paths(path).unwrap())
-        .current_dir(project)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&sandboxed.stdout);
-    assert!(sandboxed.status.success(), "{said}{}", String::from_utf8_lossy(&sandboxed.stderr));
-    assert!(said.contains("passed; 0 failed; 0 ignored"), "{said}");
-    assert!(said.contains("each in a sandbox of its own"), "{said}");
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn a_new_project_is_tested_built_and_run() {
     "#]]
     .assert_eq(&made);
     let project = tested(&place, "tpl-words", "word-count");
-    tested_in_the_sandbox(&project, "tpl-words");
+    sandboxed(&project, "tpl-words");
     let samara = |arguments: &[&str]| samara(&place, &project, arguments);
     let built = samara(&["build", "--out", "app.wasm"]);
     expect![[r#"

@@ -13,6 +13,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "numbers that the cases chose themselves")]
 
 mod ends;
+mod functions;
 mod jobs;
 mod objects;
 mod partitions;
@@ -36,6 +37,7 @@ pub fn cases() -> Vec<Case> {
         storage::CASES,
         ends::CASES,
         sandbox::CASES,
+        functions::CASES,
     ];
     rooms.concat()
 }

@@ -53,7 +53,7 @@ fn a_component_of_another_world_is_named() {
 
 #[test]
 fn a_component_of_another_major_version_is_named() {
-    for version in ["0.2.0", "1.0.0", "0.0.9"] {
+    for version in ["0.1.0", "1.0.0", "0.0.9"] {
         let error = refusal(&wat(&format!(
             r#"(component
                 (instance $functions)
@@ -116,6 +116,7 @@ fn a_component_that_traps_at_its_start_is_the_users_fault() {
             (func $f (canon lift (core func $i "f")))
             (instance $functions
                 (export "call" (func $f))
+                (export "call-batch" (func $f))
                 (export "list-functions" (func $f)))
             (export "samara:function/functions@0.2.0" (instance $functions)))"#);
     match crate::common::report_of(&component, "f", vec![0x80], None).outcome {

@@ -76,7 +76,7 @@ fn run(arguments: &[&str]) -> (i32, String) {
 fn the_templates_tests_pass_in_the_sandbox() {
     let (code, said) = run(&["tests::"]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("test tests::measures_add_up ... ok"), "{said}");
+    assert!(said.contains("test tests::counts_add_up ... ok"), "{said}");
     assert!(said.contains("test result: ok. 2 passed; 0 failed; 0 ignored"), "{said}");
 }
 
@@ -124,7 +124,7 @@ fn tests_are_selected_as_cargo_does() {
     let (code, said) = run(&["--ignored", "failing::"]);
     assert_eq!(code, 101, "{said}");
     assert!(said.contains("running 1 test\n"), "{said}");
-    let (code, said) = run(&["tests::measures_add_up", "--exact"]);
+    let (code, said) = run(&["tests::counts_add_up", "--exact"]);
     assert!(code == 0 && said.contains("1 passed"), "{said}");
     let (code, said) = run(&["tests::", "--skip", "add_up"]);
     assert!(code == 0 && said.contains("1 passed"), "{said}");

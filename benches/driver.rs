@@ -1,0 +1,122 @@
+//! How many tiny tasks does the driver get through, how quick is one call, and what does it take?
+//!
+//! `cargo bench -p samara-benches --bench driver`
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use samara::{Component, Executor, Objects};
+use samara_benches::{median, root, say, time};
+use samara_programs::values;
+
+const ROUNDS: usize = 5;
+
+/// Tasks of a measurement with a fresh instance each.
+const FRESH: u64 = 100_000;
+
+/// Tasks of a measurement in which those of a batch share an instance.
+const SHARED: u64 = 3_000_000;
+
+/// Tasks of the measurement of memory.
+const STREAMED: u64 = 10_000_000;
+
+/// Calls, one after the other.
+const CALLS: usize = 10_000;
+
+const OBJECTS: usize = 100_000;
+
+/// The argument that makes this program the process whose memory is measured.
+const STREAM: &str = "--stream";
+
+fn main() -> Result<()> {
+    let programs = Component::from_crate(root().join("tests/programs"))?;
+    let executor = Executor::builder().progress(false).build()?;
+    if std::env::args().any(|argument| argument == STREAM) {
+        return stream(&executor, &programs);
+    }
+    let fresh = many(&executor, &programs, FRESH, false)?;
+    say(&format!("100,000 tasks, a fresh instance each: {fresh:.0} tasks/s"))?;
+    let shared = many(&executor, &programs, SHARED, true)?;
+    say(&format!("3,000,000 tasks, instances shared: {shared:.0} tasks/s"))?;
+    calls(&executor, &programs)?;
+    plan(&executor)?;
+    let stream = Command::new(std::env::current_exe()?).arg(STREAM).status()?;
+    ensure!(stream.success(), "the streaming process failed");
+    Ok(())
+}
+
+/// Tasks per second, from a range to its values in a vector.
+fn many(executor: &Executor, programs: &Component, tasks: u64, reuse: bool) -> Result<f64> {
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let (values, took) = time(|| {
+            samara::block_on(async {
+                let job = executor.map(programs, values::add, (0..tasks).map(|n| (n, 1)));
+                Ok(job.reuse(reuse).await?.values().await?)
+            })
+        })?;
+        ensure!(values.len() as u64 == tasks && values.last() == Some(&tasks));
+        rates.push(tasks as f64 / took.as_secs_f64());
+    }
+    Ok(median(rates))
+}
+
+/// One warm call after the other.
+fn calls(executor: &Executor, programs: &Component) -> Result<()> {
+    let mut micros = Vec::with_capacity(CALLS);
+    for n in 0..CALLS as u64 {
+        let call = || Ok(samara::block_on(executor.call(programs, values::add, (n, 1)))?);
+        let (sum, took) = time(call)?;
+        ensure!(sum == n + 1);
+        micros.push(took.as_secs_f64() * 1e6);
+    }
+    micros.sort_by(f64::total_cmp);
+    let (half, most) = (micros[CALLS / 2], micros[CALLS * 99 / 100]);
+    say(&format!("one warm call: p50 {half:.0} µs, p99 {most:.0} µs"))
+}
+
+/// Finding and cutting many objects.
+fn plan(executor: &Executor) -> Result<()> {
+    let dir = std::env::temp_dir().join("samara-bench-objects");
+    for index in 0..OBJECTS {
+        let at = dir.join(format!("{:03}", index / 1000));
+        if index % 1000 == 0 {
+            fs::create_dir_all(&at)?;
+        }
+        let object = at.join(format!("{index:06}"));
+        if !object.exists() {
+            fs::write(object, "ten bytes\n")?;
+        }
+    }
+    let objects = Objects::at(dir.to_str().context("a path in UTF-8")?).chunk_bytes(4);
+    let mut seconds = Vec::new();
+    for _ in 0..ROUNDS {
+        let (plan, took) = time(|| Ok(samara::block_on(executor.plan(&objects))?))?;
+        ensure!(plan.object_count() == OBJECTS && plan.len() == 3 * OBJECTS);
+        seconds.push(took.as_secs_f64());
+    }
+    say(&format!("planning 100,000 objects: {:.2} s", median(seconds)))
+}
+
+/// Ten million results, taken as they come, and the memory that this took.
+fn stream(executor: &Executor, programs: &Component) -> Result<()> {
+    let (sum, took) = time(|| {
+        samara::block_on(async {
+            let inputs = (0..STREAMED).map(|n| (n, 1));
+            let job = executor.map(programs, values::add, inputs).reuse(true).await?;
+            let mut results = job.as_completed();
+            let mut sum = 0_u64;
+            while let Some((_, result)) = results.next().await {
+                sum = sum.wrapping_add(result?);
+            }
+            Ok(sum)
+        })
+    })?;
+    ensure!(sum == (0..STREAMED).map(|n| n + 1).sum::<u64>());
+    let rate = STREAMED as f64 / took.as_secs_f64();
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+    say(&format!("10,000,000 streamed: {rate:.0} tasks/s, peak RSS {}", peak.trim()))
+}
