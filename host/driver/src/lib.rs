@@ -37,8 +37,9 @@
 //!
 //! # Which async runtime?
 //!
-//! Any, or none ([`block_on`]): the executor brings its own threads for I/O, and what it returns
-//! are plain futures and streams.
+//! Any, or none ([`blocking`]): the executor brings its own threads for I/O, and what it returns
+//! are plain futures and streams. A function is also a [tower service](Executor::service) and the
+//! end of a [parallel iterator](IntoSamara).
 //!
 //! # Why not threads and rayon?
 //!
@@ -46,6 +47,8 @@
 //! that is to run elsewhere, next to other people's, unchanged: the same bytes, in the same
 //! sandbox, on every runtime.
 
+pub mod blocking;
+mod bound;
 mod builder;
 mod component;
 mod dispatch;
@@ -77,6 +80,7 @@ pub use samara_core::{
     Partition, Records, Terminator, Trap, UserError, UserErrorKind,
 };
 
+pub use crate::bound::{Bound, FunctionService, IntoSamara, Parallel};
 pub use crate::builder::Builder;
 pub use crate::component::Component;
 pub use crate::error::{Cause, Error, TaskError, TaskFailure};

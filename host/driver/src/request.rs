@@ -203,6 +203,16 @@ impl<O> Map<O> {
     pub(crate) fn new(request: Request) -> Self {
         Self { state: State::Asked(Box::new(request)) }
     }
+
+    /// The same, to be waited for as a whole: for one input.
+    pub(crate) fn into_call(self) -> Call<O> {
+        Call { state: self.state.restart() }
+    }
+
+    /// The same, and its values combined.
+    pub(crate) fn then_reduce(self, reduce: &str) -> MapThenReduce<O> {
+        MapThenReduce { state: self.state.restart(), reduce: reduce.to_owned() }
+    }
 }
 
 impl<O: Value> Future for Map<O> {
@@ -250,11 +260,7 @@ impl<O> MapThenReduce<O> {
     /// One value for each object rather than one over all: each reducer combines the values of one
     /// object's partitions.
     pub fn per_object(self) -> MapThenReduceGroups<O> {
-        let state = match self.state {
-            State::Asked(request) => State::Asked(request),
-            _ => State::Done,
-        };
-        MapThenReduceGroups { state, reduce: self.reduce }
+        MapThenReduceGroups { state: self.state.restart(), reduce: self.reduce }
     }
 }
 
@@ -289,6 +295,14 @@ impl<O: Value> Future for MapThenReduceGroups<O> {
 // === impl State ===
 
 impl<T> State<T> {
+    /// The request for another kind of outcome; a request that was awaited before stays so.
+    fn restart<U>(self) -> State<U> {
+        match self {
+            Self::Asked(request) => State::Asked(request),
+            _ => State::Done,
+        }
+    }
+
     fn poll(
         &mut self,
         context: &mut Context<'_>,

@@ -11,8 +11,8 @@ use crate::Context;
 /// Stack of a slot's thread: the guest's own (1 MiB), the host calls below it, and room.
 pub(super) const STACK_BYTES: usize = 4 << 20;
 
-/// Tasks in a batch: a batch answers as a whole, and results should not wait long for each other.
-pub(super) const BATCH_TASKS_MAX: usize = 1024;
+/// Tasks in a batch: some milliseconds of those that share an instance.
+pub(super) const BATCH_TASKS_MAX: usize = 16 << 10;
 
 /// How long a report waits for others to go with it: a message wakes the driver's thread, which
 /// costs about as much as a tiny task.
