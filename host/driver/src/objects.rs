@@ -8,8 +8,7 @@ use samara_store::{Discovered, Locator};
 
 use crate::Error;
 
-/// Partitions of one job. Each takes some 200 bytes in the driver; more are likely a mistake in the
-/// size of a cut.
+/// Partitions of one job; more are likely a mistake in the size of a cut.
 pub const PARTITIONS_MAX: u64 = 10_000_000;
 
 /// The objects that a job reads, and how they are cut into partitions.
