@@ -29,6 +29,8 @@ pub struct Builder {
     grants: Vec<(String, Access)>,
     progress: bool,
     cache_dir: Option<PathBuf>,
+    #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the engine counts"))]
+    count_fuel: bool,
     environment: Environment,
 }
 
@@ -53,6 +55,7 @@ impl Builder {
             grants: Vec::new(),
             progress: environment.is_terminal,
             cache_dir: environment.cache_dir.clone(),
+            count_fuel: false,
             environment,
         }
     }
@@ -158,6 +161,15 @@ impl Builder {
         self
     }
 
+    /// Whether to count the WebAssembly instructions that each task executes, for
+    /// [`AttemptStats::fuel`](crate::AttemptStats::fuel): a measure that is the same on every run.
+    /// Functions are then compiled anew, and slower by a third or so. Default no.
+    #[must_use]
+    pub fn count_fuel(mut self, count: bool) -> Self {
+        self.count_fuel = count;
+        self
+    }
+
     /// Opens the runtime and the store.
     ///
     /// # Errors
@@ -221,6 +233,7 @@ impl Builder {
         let mut config = samara_engine::Config::default();
         config.cache_dir.clone_from(&self.cache_dir);
         config.clock = Arc::clone(clock);
+        config.fuel = self.count_fuel;
         let slots = self.slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(0);
         config.instances_max = config.instances_max.max(slots.saturating_add(1));
         let engine = samara_engine::Engine::new(&config, io.handle().clone())?;
