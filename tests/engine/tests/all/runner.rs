@@ -13,7 +13,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const TEMPLATE: &str = include_str!("../../../../host/cli/src/templates/word-count/lib.rs");
 
 /// Further tests: of what the sandbox has and has not, and some that fail.
-const TESTS: &str = include_str!("runner/tests.rs");
+const TESTS: &str = include_str!("runner/inside.rs");
 
 /// Builds the tests of a crate made of the template and of ours, as cargo does; returns the program.
 fn tests() -> &'static Path {
@@ -32,7 +32,8 @@ fn tests() -> &'static Path {
                  serde = {{ version = \"1\", features = [\"derive\"] }}\n[workspace]\n"
             ),
         );
-        write("src/lib.rs", &format!("{TEMPLATE}\n{TESTS}"));
+        write("src/lib.rs", &format!("{TEMPLATE}\n#[cfg(test)]\nmod inside;\n"));
+        write("src/inside.rs", TESTS);
         std::fs::copy(format!("{ROOT}/Cargo.lock"), dir.path().join("Cargo.lock")).unwrap();
         std::fs::copy(
             format!("{ROOT}/rust-toolchain.toml"),
@@ -93,7 +94,7 @@ fn the_sandbox_has_what_its_documentation_says() {
         "clocks_and_random_numbers",
         "standard_input",
     ] {
-        assert!(said.contains(&format!("test sandbox::{test} ... ok")), "{test}: {said}");
+        assert!(said.contains(&format!("test inside::sandbox::{test} ... ok")), "{test}: {said}");
     }
 }
 
@@ -108,14 +109,14 @@ fn functions_that_use_the_host_are_tested_as_natively() {
 fn a_failing_test_fails_with_its_message_and_harms_no_other() {
     let (code, said) = run(&["failing::", "host::the_log"]);
     assert_eq!(code, 101, "{said}");
-    assert!(said.contains("test host::the_log_is_seen ... ok"), "{said}");
-    assert!(said.contains("test failing::a_panic ... FAILED"), "{said}");
+    assert!(said.contains("test inside::host::the_log_is_seen ... ok"), "{said}");
+    assert!(said.contains("test inside::failing::a_panic ... FAILED"), "{said}");
     assert!(said.contains("said before") && said.contains("one is not two"), "{said}");
     assert!(said.contains("warn: logged before"), "{said}");
-    assert!(said.contains("panicked at src/lib.rs:"), "{said}");
+    assert!(said.contains("panicked at src/inside.rs:"), "{said}");
     assert!(said.contains("out of time: the task ran longer than its limit of 2s"), "{said}");
     assert!(said.contains("out of memory") || said.contains("memory allocation"), "{said}");
-    assert!(said.contains("test failing::ignored_unless_asked_for ... ignored"), "{said}");
+    assert!(said.contains("test inside::failing::ignored_unless_asked_for ... ignored"), "{said}");
     assert!(said.contains("test result: FAILED. 1 passed; 3 failed; 1 ignored"), "{said}");
 }
 

@@ -1,4 +1,4 @@
-// Part of a crate that is built for the sandbox; see `../runner.rs`.
+//! Tests that are built for the sandbox, as a module of a crate; `../runner.rs` runs them there.
 
 #[cfg(test)]
 mod sandbox {
