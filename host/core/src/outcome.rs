@@ -179,7 +179,7 @@ pub enum Reports {
     /// Each for itself.
     Each(Vec<Report>),
     /// Tasks that shared an instance and succeeded.
-    Shared(Shared),
+    Shared(Box<Shared>),
 }
 
 /// Tasks that shared an instance and succeeded.

@@ -99,7 +99,8 @@ impl Executor {
 
     /// Makes an executor, whose tasks may start jobs through it.
     pub(crate) fn of(make: impl FnOnce(Arc<Starter>) -> Inner) -> Self {
-        let inner = Arc::new_cyclic(|inner: &Weak<Inner>| make(Arc::new(Starter(inner.clone()))));
+        let inner =
+            Arc::new_cyclic(|inner: &Weak<Inner>| make(Arc::new(Starter(Weak::clone(inner)))));
         #[cfg(feature = "local")]
         if let Some(handler) = &inner.handler {
             let starter: Weak<Starter> = Arc::downgrade(&inner.starter);
@@ -280,10 +281,21 @@ impl Executor {
     /// # Errors
     ///
     /// As [`plan`](Self::plan).
-    pub async fn dry_run(&self, plan: &Plan) -> Result<Option<Partitions>, Error> {
-        match &plan.0 {
-            Source::Objects(sources) => Ok(Some(self.find(sources.clone()).await?)),
-            _ => Ok(None),
+    pub fn dry_run(
+        &self,
+        plan: &Plan,
+    ) -> impl Future<Output = Result<Option<Partitions>, Error>> + Send + use<> {
+        // Inputs that are made by a closure cannot be looked at from two threads.
+        let sources = match &plan.0 {
+            Source::Objects(sources) => Some(sources.clone()),
+            _ => None,
+        };
+        let this = self.clone();
+        async move {
+            match sources {
+                Some(sources) => Ok(Some(this.find(sources).await?)),
+                None => Ok(None),
+            }
         }
     }
 

@@ -47,6 +47,11 @@
 //! that is to run elsewhere, next to other people's, unchanged: the same bytes, in the same
 //! sandbox, on every runtime.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "function handles are small, and `&` before each would be noise at every call"
+)]
+
 pub mod blocking;
 mod bound;
 mod builder;

@@ -173,7 +173,7 @@ impl Answers {
             shared.stats.output_bytes = shared.outputs.len() as u64;
         }
         if !shared.indices.is_empty() {
-            report(Reports::Shared(shared));
+            report(Reports::Shared(Box::new(shared)));
         } else if let Some(first) = alone.first_mut() {
             // Nobody else is left to carry what they logged and used together.
             (first.log, first.log_dropped) = (shared.log, shared.log_dropped);

@@ -225,7 +225,8 @@ impl Running {
             self.feed = Feed::Ended;
             return;
         };
-        let last = tasks.iter().map(|task| task.index as usize).chain(refused.iter().map(|r| r.0));
+        let index = |task: &Task| usize::try_from(task.index).unwrap_or(usize::MAX);
+        let last = tasks.iter().map(index).chain(refused.iter().map(|r| r.0));
         if let Some(last) = last.max() {
             self.dispatch.ledger.extend(last + 1);
         }
@@ -272,7 +273,8 @@ impl Running {
 
     fn stop(&mut self, why: Error) {
         self.dispatch.cancel.cancel();
-        self.stopped.get_or_insert((why, self.dispatch.clock.monotonic() + CANCEL_GRACE));
+        let grace = self.dispatch.clock.monotonic() + CANCEL_GRACE;
+        self.stopped.get_or_insert((why, grace));
     }
 
     /// Hands batches to the runtime, as many as it takes.
@@ -407,7 +409,7 @@ impl Running {
                     }
                 }
             }
-            Reports::Shared(shared) => self.take_shared(&mut batch, shared),
+            Reports::Shared(shared) => self.take_shared(&mut batch, *shared),
         }
         self.batches.insert(number, batch);
     }

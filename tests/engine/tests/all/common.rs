@@ -165,7 +165,7 @@ pub(crate) fn apart(all: Vec<Reports>) -> (Vec<Shared>, Vec<Report>) {
     for reports in all {
         match reports {
             Reports::Each(reports) => each.extend(reports),
-            Reports::Shared(one) => shared.push(one),
+            Reports::Shared(one) => shared.push(*one),
         }
     }
     (shared, each)
