@@ -1,13 +1,11 @@
 //! Where a dispatcher gets its tasks from, as it needs them.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use futures::future::poll_fn;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use samara_core::{Argument, Arguments, Cancel, Output, Task};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -59,15 +57,7 @@ impl Feed {
         io.spawn_blocking(move || {
             let mut first = 0;
             loop {
-                // The iterator is not used again after a panic.
-                let made = catch_unwind(AssertUnwindSafe(&mut next));
-                let chunk = match made {
-                    Ok(chunk) => chunk,
-                    Err(panic) => {
-                        let _gone = sender.blocking_send(Fed::broken(first, &*panic));
-                        return;
-                    }
-                };
+                let chunk = next();
                 if chunk.is_empty() || cancel.is_cancelled() {
                     return;
                 }
@@ -90,18 +80,11 @@ impl Feed {
         io.spawn(async move {
             let mut first = 0;
             loop {
-                let made = tokio::select! {
-                    made = AssertUnwindSafe(chunks.next()).catch_unwind() => made,
-                    () = sender.closed() => Ok(None),
+                let chunk = tokio::select! {
+                    chunk = chunks.next() => chunk,
+                    () = sender.closed() => None,
                 };
-                let chunk = match made {
-                    Ok(Some(chunk)) => chunk,
-                    Ok(None) => return,
-                    Err(panic) => {
-                        let _gone = sender.send(Fed::broken(first, &*panic)).await;
-                        return;
-                    }
-                };
+                let Some(chunk) = chunk else { return };
                 let fed = Fed::of(&chunk, first);
                 first += chunk.len();
                 if sender.send(fed).await.is_err() {
@@ -169,15 +152,6 @@ impl Feed {
 // === impl Fed ===
 
 impl Fed {
-    /// Stands for all inputs that a panic of their source left out, so that none is lost in
-    /// silence.
-    fn broken(first: usize, panic: &(dyn Any + Send)) -> Self {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        let why = format!("the inputs end here, because what gives them panicked: {said}");
-        Self { tasks: Vec::new(), refused: vec![(first, Cause::Input(why))] }
-    }
-
     fn of(chunk: &Chunk, first: usize) -> Self {
         let mut tasks: Vec<Task> = chunk.tasks(first).collect();
         let refused: Vec<(usize, Cause)> = chunk
@@ -207,47 +181,5 @@ pub(crate) fn argument(job: &Shared, index: u64, output: Output) -> Argument {
     match output {
         Output::Inline(bytes) => Argument::Inline(bytes),
         Output::Stored { size } => Argument::Stored { job: job.id, index, size },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn fed(mut feed: Feed) -> Vec<Fed> {
-        let mut all = Vec::new();
-        while let Some(fed) = poll_fn(|context| feed.poll_next(context)).await {
-            all.push(fed);
-        }
-        all
-    }
-
-    fn one() -> Chunk {
-        Chunk { arguments: Bytes::from_static(&[0x80]), ends: vec![1], refused: Vec::new() }
-    }
-
-    fn why(fed: &Fed) -> (usize, String) {
-        (fed.refused[0].0, fed.refused[0].1.to_string())
-    }
-
-    #[test]
-    fn inputs_that_panic_are_an_error_where_they_end() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-        let mut given = 0;
-        let next = move || {
-            given += 1;
-            assert!(given < 3, "planted");
-            one()
-        };
-        let feed = Feed::iterator(Box::new(next), Cancel::default(), runtime.handle());
-        let all = runtime.block_on(fed(feed));
-        assert_eq!(all.iter().map(|fed| fed.tasks.len()).collect::<Vec<_>>(), [1, 1, 0]);
-        let (at, text) = why(&all[2]);
-        assert_eq!((at, text.contains("panicked: planted")), (2, true), "{text}");
-
-        let chunks = futures::stream::iter(0..2).map(|n| if n == 1 { panic!("so") } else { one() });
-        let all = runtime.block_on(fed(Feed::stream(chunks, runtime.handle())));
-        assert_eq!(all.len(), 2);
-        assert!(why(&all[1]).1.contains("panicked: so"));
     }
 }

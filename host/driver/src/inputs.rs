@@ -1,11 +1,13 @@
 //! What a job's inputs may be, checked by the compiler against the function's signature.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use samara_core::Task;
 use samara_wit::value::encode_to;
 use samara_wit::{Given, Pulled};
@@ -28,7 +30,8 @@ use crate::{Error, Job};
 /// | such an output and values | [`Job::with`] a tuple of the values |
 ///
 /// Iterators and streams are taken as the job needs their items, so there may be any number of
-/// them; an iterator of more than some thousand runs on a thread of its own.
+/// them; an iterator of more than some thousand runs on a thread of its own. One that panics there
+/// ends the inputs: a last task stands for what was to come, and its error says so.
 #[diagnostic::on_unimplemented(
     message = "these inputs do not fit the function",
     label = "not an iterator of the function's arguments, and not objects for its partition",
@@ -371,9 +374,9 @@ impl Chunk {
 }
 
 /// Encodes the next inputs of an iterator, at most `max` of them.
-fn next_chunk<I: Iterator>(
-    inputs: &mut I,
-    encode: fn(&I::Item, &mut Vec<u8>) -> Result<(), String>,
+fn next_chunk<T>(
+    inputs: &mut impl Iterator<Item = Result<T, String>>,
+    encode: fn(&T, &mut Vec<u8>) -> Result<(), String>,
     max: usize,
 ) -> Chunk {
     let (mut bytes, mut chunk) = (Vec::new(), Chunk::default());
@@ -385,14 +388,41 @@ fn next_chunk<I: Iterator>(
     chunk
 }
 
+/// An iterator's items, and behind the last of them why it panicked, if it did: nobody else would
+/// know that more were to come.
+fn until_panic<I: Iterator>(mut inputs: I) -> impl Iterator<Item = Result<I::Item, String>> {
+    let mut panicked = false;
+    std::iter::from_fn(move || {
+        if panicked {
+            return None;
+        }
+        // What panicked is not asked again.
+        let next = std::panic::catch_unwind(AssertUnwindSafe(|| inputs.next()));
+        panicked = next.is_err();
+        next.map_err(|payload| panic_text(&*payload)).transpose()
+    })
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "the inputs end here, because what makes them panicked: {}",
+        text.unwrap_or("with something that is no text")
+    )
+}
+
 fn push_input<T>(
-    input: &T,
+    input: &Result<T, String>,
     encode: fn(&T, &mut Vec<u8>) -> Result<(), String>,
     bytes: &mut Vec<u8>,
     chunk: &mut Chunk,
 ) {
     let start = bytes.len();
-    let encoded = encode(input, bytes);
+    let encoded = match input {
+        Ok(input) => encode(input, bytes),
+        Err(why) => Err(why.clone()),
+    };
     let fits = |()| match u32::try_from(bytes.len()) {
         Ok(_) => Ok(()),
         Err(_) => Err("it is larger than 4 GiB; put it in an object".to_owned()),
@@ -411,12 +441,12 @@ fn encode_all<I: Iterator + Send + 'static>(
     let (least, most) = inputs.size_hint();
     if most.is_some_and(|most| most <= READY_INPUTS) {
         return Plan(Source::Ready(next_chunk(
-            &mut inputs.by_ref().take(READY_INPUTS),
+            &mut inputs.by_ref().take(READY_INPUTS).map(Ok),
             encode,
             READY_INPUTS,
         )));
     }
-    let mut inputs = inputs.fuse();
+    let mut inputs = until_panic(inputs.fuse());
     let expected = most.filter(|most| *most == least);
     let next = Box::new(move || next_chunk(&mut inputs, encode, CHUNK_INPUTS));
     Plan(Source::Iterator { next, expected })
@@ -426,6 +456,8 @@ fn encode_stream<S: Stream + Send + 'static>(
     inputs: S,
     encode: fn(&S::Item, &mut Vec<u8>) -> Result<(), String>,
 ) -> Plan {
+    let inputs = AssertUnwindSafe(inputs).catch_unwind();
+    let inputs = inputs.map_err(|payload| panic_text(&*payload));
     let chunks = inputs.ready_chunks(CHUNK_INPUTS).map(move |inputs| {
         let (mut bytes, mut chunk) = (Vec::new(), Chunk::default());
         inputs.iter().for_each(|input| push_input(input, encode, &mut bytes, &mut chunk));
@@ -508,6 +540,22 @@ mod tests {
         assert_eq!(chunk.refused.len(), 1);
         assert_eq!(chunk.refused[0].0, 1);
         assert!(chunk.refused[0].1.contains("argument 1 cannot be encoded: not I"));
+    }
+
+    #[test]
+    fn inputs_that_panic_end_with_an_error_in_the_next_ones_place() {
+        let panics = |n: usize| if n < 5_000 { n } else { panic!("no {n}") };
+        let iterator = Inputs::<(Given<usize>,)>::into_plan((0..9_000).map(panics)).unwrap();
+        let streamed = stream(futures::stream::iter((0..9_000).map(panics)));
+        let streamed = Inputs::<(Given<usize>,)>::into_plan(streamed).unwrap();
+        let Source::Stream(streamed) = streamed.0 else { panic!("a stream") };
+        let streamed = futures::executor::block_on(streamed.collect::<Vec<_>>());
+        for chunks in [chunks(iterator), streamed] {
+            assert_eq!(chunks.iter().map(Chunk::len).sum::<usize>(), 5_001);
+            let (position, why) = chunks.last().unwrap().refused.last().unwrap();
+            assert_eq!(*position, 5_000 % CHUNK_INPUTS);
+            assert!(why.ends_with("panicked: no 5000"), "{why}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::ledger::TaskResult;
 use crate::policy::OnFailure;
 use crate::reduce::forest::{Forest, Place};
 use crate::request::Request;
-use crate::{Error, JobStats, Summary, TaskError, Value};
+use crate::{Cause, Error, JobStats, Summary, TaskError, Value};
 
 /// Combining tasks on their way to the dispatcher.
 const FEED_MAX: usize = 64;
@@ -69,8 +69,8 @@ struct Combiner {
     /// Where the value of each combining task belongs, and what it combines.
     places: BTreeMap<usize, (Place, Vec<Argument>)>,
     next_task: usize,
-    /// Whether values of tasks that failed are left out.
-    tolerant: bool,
+    /// Whether values of tasks that failed are left out, and how many may be.
+    on_failure: OnFailure,
 }
 
 // === impl MapReduce ===
@@ -206,7 +206,7 @@ impl Started {
 /// For a combiner that is gone, which happens where its threads are.
 fn lost(reduce: &Shared) -> TaskError {
     let error = samara_core::Error::new(samara_core::ErrorKind::Lost, "the executor is gone");
-    TaskError::new(reduce.task_name(0), 1, crate::Cause::Platform(error), Vec::new())
+    TaskError::new(reduce.task_name(0), 1, Cause::Platform(error), Vec::new())
 }
 
 async fn fetch(executor: &Executor, value: Argument) -> Result<Bytes, Error> {
@@ -246,7 +246,7 @@ pub(crate) async fn start(
     let mut reduce_options = options.clone();
     reduce_options.reuse = false;
     reduce_options.progress = false;
-    let tolerant = matches!(options.policy.on_failure, OnFailure::Tolerate(_));
+    let on_failure = options.policy.on_failure;
     let plan = Ok(Plan::values([]));
     let executor_clone = executor.clone();
     let request = Request {
@@ -266,7 +266,7 @@ pub(crate) async fn start(
         feed,
         places: BTreeMap::new(),
         next_task: 0,
-        tolerant,
+        on_failure,
     };
     executor.spawn(combiner.run(done));
     Ok(Started { map, reduce, names, values, waited: None })
@@ -288,7 +288,7 @@ impl Combiner {
         let mut maps_ended = false;
         let result = loop {
             if let Some(values) = self.forest.roots() {
-                break Ok(values);
+                break self.judged(values);
             }
             let result = match self.see(&mut done, maps_ended).await {
                 Seen::Maps(results) => self.take_maps(results),
@@ -311,6 +311,19 @@ impl Combiner {
         }
         drop(self.feed);
         let _nobody_waits = done.send(result);
+    }
+
+    /// The values, unless more tasks failed than may be left out: then they are those of a job that
+    /// was stopped.
+    fn judged(&self, values: Vec<Option<Argument>>) -> Combined {
+        let counts = self.map.ledger.counts();
+        match self.on_failure.verdict(counts.failed as u64, counts.tasks as u64) {
+            None => Ok(values),
+            Some(why) => {
+                let (name, cause) = (self.map.task_name(0), Cause::Platform(why));
+                Err(TaskError::new(name, 1, cause, Vec::new()))
+            }
+        }
     }
 
     async fn see(&self, done: &mut oneshot::Sender<Combined>, maps_ended: bool) -> Seen {
@@ -340,7 +353,7 @@ impl Combiner {
         for (index, result) in results {
             let value = match result {
                 Ok(output) => Some(argument(&self.map, index as u64, output)),
-                Err(_) if self.tolerant => None,
+                Err(_) if matches!(self.on_failure, OnFailure::Tolerate(_)) => None,
                 Err(error) => return Err(error),
             };
             self.forest.put_leaf(index, value);

@@ -61,6 +61,17 @@ pub fn fails_before_attempt(attempt: u32) -> Result<u32> {
     Ok(current)
 }
 
+/// Sleeps for some milliseconds in the first attempt of a task, and not in later ones; returns the
+/// attempt's number.
+#[function]
+pub fn sleeps_at_first(ms: u64) -> u32 {
+    let attempt = task::current().attempt;
+    if attempt == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
+    attempt
+}
+
 /// Panics with a message.
 #[function]
 pub fn panics(message: String) -> u64 {
@@ -178,6 +189,15 @@ mod tests {
     fn an_error_type_can_be_the_functions_own() {
         assert_eq!(fails_typed("7".to_owned()).unwrap(), 7);
         assert_eq!(fails_typed("x".to_owned()).unwrap_err().to_string(), "not a number");
+    }
+
+    #[test]
+    fn only_the_first_attempt_is_slow() {
+        use samara_guest::{task, testing};
+        testing::set_task(task::Identity { job: "j".to_owned(), index: 0, attempt: 3 });
+        assert_eq!(sleeps_at_first(u64::MAX), 3);
+        assert_eq!(fails_before_attempt(3).unwrap(), 3);
+        assert!(fails_before_attempt(4).is_err());
     }
 
     #[test]

@@ -12,11 +12,15 @@
 #![allow(clippy::disallowed_methods, reason = "time is measured as the user's clock shows it")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers that the cases chose themselves")]
 
+mod chains;
+mod collect;
 mod ends;
 mod functions;
+mod inputs;
 mod jobs;
 mod objects;
 mod partitions;
+mod policy;
 mod reduce;
 mod sandbox;
 mod storage;
@@ -30,8 +34,12 @@ use crate::Case;
 pub fn cases() -> Vec<Case> {
     let rooms = [
         values::CASES,
+        inputs::CASES,
+        chains::CASES,
         reduce::CASES,
         jobs::CASES,
+        collect::CASES,
+        policy::CASES,
         partitions::CASES,
         objects::CASES,
         storage::CASES,

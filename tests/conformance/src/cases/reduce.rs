@@ -19,6 +19,9 @@ table! {
     one_reducer_counts_the_words_of_many_objects,
     partitions_of_a_size_are_as_many_as_the_sizes_say,
     partitions_by_number_are_so_many_of_each_object,
+    one_value_for_each_object_is_that_objects_own,
+    a_failed_partition_is_the_error_of_all_objects,
+    one_value_per_object_needs_objects,
 }
 
 fn a_sum_is_a_sum_whatever_the_number_of_inputs(context: &Context) {
@@ -168,4 +171,38 @@ fn partitions_by_number_are_so_many_of_each_object(context: &Context) {
         let objects = Objects::at(context.url("books/")).chunk_count(number);
         assert_eq!(count(context, objects), (all.clone(), 3 * number), "{number} of each");
     }
+}
+
+fn one_value_for_each_object_is_that_objects_own(context: &Context) {
+    let texts = texts(context);
+    let wanted: Vec<_> =
+        texts.iter().map(|(name, text)| (context.url(name), counted([text]))).collect();
+    let at = || Objects::at(context.url("books/"));
+    for objects in [at(), at().chunk_bytes(1000), at().chunk_bytes(1 << 20), at().chunk_count(7)] {
+        let (executor, programs) = (context.executor(), context.programs());
+        let job = executor.map_reduce(programs, input::count_words, objects, reduce::add_counts);
+        let grouped = wait(job.per_object()).unwrap();
+        assert_eq!(wait(grouped.values()).unwrap(), wanted);
+    }
+}
+
+fn a_failed_partition_is_the_error_of_all_objects(context: &Context) {
+    context.put("good", "a b\n");
+    context.put("worse", &b"a \xff b\n"[..]);
+    let objects = Objects::at(context.url("good")).and(context.url("worse"));
+    let (executor, programs) = (context.executor(), context.programs());
+    let job = executor.map_reduce(programs, input::count_words, objects, reduce::add_counts);
+    let error = wait(wait(job.per_object()).unwrap().values()).unwrap_err();
+    let Error::Task(error) = error else { panic!("{error}") };
+    assert_eq!((error.index, error.code()), (1, "user-error"));
+    let partition = error.partition.as_ref().unwrap();
+    assert!(format!("{partition:?}").contains("worse"), "{partition:?}");
+}
+
+fn one_value_per_object_needs_objects(context: &Context) {
+    let (executor, programs) = (context.executor(), context.programs());
+    let job = executor.map_reduce(programs, values::add, [(1, 2)], reduce::sum).per_object();
+    let error = wait(job).unwrap_err();
+    assert_eq!(error.code(), "invalid");
+    assert!(error.to_string().contains("takes objects as inputs"), "{error}");
 }

@@ -16,4 +16,5 @@ mod common;
 mod logs;
 mod objects;
 mod records;
+mod references;
 mod suite;
