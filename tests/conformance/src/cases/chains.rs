@@ -87,6 +87,7 @@ fn a_chain_begins_before_its_first_job_has_ended(context: &Context) {
 
 /// A function that returns what `does_as_told` does: any that takes one value will do, as values
 /// have no type on their way.
+#[allow(clippy::type_complexity, reason = "a handle as the macro would write it")]
 fn echo_pair() -> samara::function::Function<(), (samara::function::Given<(u64, u64)>,), (u64, u64)>
 {
     samara::function::Function::new("echo_numbers", samara::function::Kind::Map, ())
