@@ -36,40 +36,60 @@ fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == STREAM) {
         return stream(&executor, &programs);
     }
-    let fresh = many(&executor, &programs, FRESH, false)?;
-    say(&format!("100,000 tasks, a fresh instance each: {fresh:.0} tasks/s"))?;
-    let shared = many(&executor, &programs, SHARED, true)?;
-    say(&format!("3,000,000 tasks, instances shared: {shared:.0} tasks/s"))?;
-    calls(&executor, &programs)?;
+    // A component of ordinary size: that of the tests has a hundred functions.
+    let small = Component::from_crate(root().join("examples/monte-carlo-pi/function"))?;
+    fresh(&executor, &small)?;
+    shared(&executor, &programs)?;
+    calls(&executor, &small)?;
     plan(&executor)?;
     let stream = Command::new(std::env::current_exe()?).arg(STREAM).status()?;
     ensure!(stream.success(), "the streaming process failed");
     Ok(())
 }
 
-/// Tasks per second, from a range to its values in a vector.
-fn many(executor: &Executor, programs: &Component, tasks: u64, reuse: bool) -> Result<f64> {
+/// Tasks with a fresh instance each, from a range to their values in a vector.
+fn fresh(executor: &Executor, small: &Component) -> Result<()> {
+    let rate = rate(FRESH, || {
+        let inputs = (0..FRESH).map(|seed| (seed, 1));
+        Ok(samara::block_on(async {
+            executor.map(small, monte_carlo_pi::throw, inputs).await?.values().await
+        })?
+        .len())
+    })?;
+    say(&format!("100,000 tasks, a fresh instance each: {rate:.0} tasks/s"))
+}
+
+/// The same where the tasks of a batch share an instance.
+fn shared(executor: &Executor, programs: &Component) -> Result<()> {
+    let rate = rate(SHARED, || {
+        let inputs = (0..SHARED).map(|n| (n, 1));
+        let values = samara::block_on(async {
+            executor.map(programs, values::add, inputs).reuse(true).await?.values().await
+        })?;
+        ensure!(values.last() == Some(&SHARED));
+        Ok(values.len())
+    })?;
+    say(&format!("3,000,000 tasks, instances shared: {rate:.0} tasks/s"))
+}
+
+/// Tasks per second, of which there must be so many.
+fn rate(tasks: u64, mut run: impl FnMut() -> Result<usize>) -> Result<f64> {
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        let (values, took) = time(|| {
-            samara::block_on(async {
-                let job = executor.map(programs, values::add, (0..tasks).map(|n| (n, 1)));
-                Ok(job.reuse(reuse).await?.values().await?)
-            })
-        })?;
-        ensure!(values.len() as u64 == tasks && values.last() == Some(&tasks));
+        let (done, took) = time(&mut run)?;
+        ensure!(done as u64 == tasks);
         rates.push(tasks as f64 / took.as_secs_f64());
     }
     Ok(median(rates))
 }
 
 /// One warm call after the other.
-fn calls(executor: &Executor, programs: &Component) -> Result<()> {
+fn calls(executor: &Executor, small: &Component) -> Result<()> {
     let mut micros = Vec::with_capacity(CALLS);
-    for n in 0..CALLS as u64 {
-        let call = || Ok(samara::block_on(executor.call(programs, values::add, (n, 1)))?);
-        let (sum, took) = time(call)?;
-        ensure!(sum == n + 1);
+    for seed in 0..CALLS as u64 {
+        let call = executor.call(small, monte_carlo_pi::throw, (seed, 1));
+        let (inside, took) = time(|| Ok(samara::block_on(call)?))?;
+        ensure!(inside <= 1);
         micros.push(took.as_secs_f64() * 1e6);
     }
     micros.sort_by(f64::total_cmp);
