@@ -5,6 +5,7 @@
 //! lists every offence, not the first only.
 
 pub mod arrows;
+pub mod comparison;
 pub mod promises;
 pub mod tables;
 pub mod text;

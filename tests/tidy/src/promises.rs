@@ -42,12 +42,12 @@ fn promise(line: &str) -> Option<(&str, &str)> {
     is_number.then_some((id, proof))
 }
 
-fn between_backticks(text: &str) -> Vec<&str> {
+pub(crate) fn between_backticks(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
 /// Whether there is such a test or file.
-fn exists(name: &str, files: &[(String, String)]) -> bool {
+pub(crate) fn exists(name: &str, files: &[(String, String)]) -> bool {
     let (file, function) = match name.rsplit_once("::") {
         Some((before, function)) => (before, Some(function)),
         None => (name, None),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Offence, arrows, promises, tables, text};
+use crate::{Offence, arrows, comparison, promises, tables, text};
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -104,6 +104,13 @@ fn every_promise_names_what_holds_it() {
     const SPECIFICATION: &str = "docs/SPECIFICATION.md";
     let files = files();
     assert_none(promises::check(SPECIFICATION, content(&files, SPECIFICATION), &files));
+}
+
+#[test]
+fn every_row_of_the_comparison_names_what_holds_it() {
+    const COMPARISON: &str = "docs/from-lithops.md";
+    let files = files();
+    assert_none(comparison::check(COMPARISON, content(&files, COMPARISON), &files));
 }
 
 #[test]
