@@ -85,6 +85,10 @@ pub use samara_core::{
     Partition, Records, Terminator, Trap, UserError, UserErrorKind,
 };
 
+/// An object that a function returned by reference: read it with [`Storage`], pass it on as an
+/// input. It goes with its job when that is cleaned, unless the function kept it.
+pub use samara_wit::ObjectRef;
+
 pub use crate::bound::{Bound, FunctionService, IntoSamara, Parallel};
 pub use crate::builder::Builder;
 pub use crate::component::Component;
