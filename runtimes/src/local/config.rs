@@ -18,6 +18,9 @@ pub(super) const BATCH_TASKS_MAX: usize = 16 << 10;
 /// costs about as much as a tiny task.
 pub(super) const REPORTS_WAIT: Duration = Duration::from_millis(2);
 
+/// How long a report waits at most, where the thread that has it is in a long task.
+pub(super) const REPORTS_LATE: Duration = Duration::from_millis(20);
+
 /// Slots at most: far above any machine's cores, far below its threads.
 const SLOTS_MAX: usize = 1024;
 

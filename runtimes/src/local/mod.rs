@@ -4,7 +4,7 @@ mod config;
 mod pool;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use samara_core::{
 use tokio::sync::oneshot;
 
 use crate::Context;
-use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_WAIT};
+use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_LATE, REPORTS_WAIT};
 use crate::local::pool::Pool;
 
 /// Threads that run batches. They end when the runtime is dropped, after the batch they run.
@@ -27,16 +27,21 @@ pub struct Local {
 struct Request {
     batch: Arc<Batch>,
     cancel: Cancel,
-    observer: Arc<dyn Observer>,
+    pending: Arc<Pending>,
     done: oneshot::Sender<()>,
 }
 
 /// Reports that wait for others to go with them.
-struct Pending<'a> {
+struct Pending {
+    unsent: Mutex<Unsent>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+}
+
+#[derive(Default)]
+struct Unsent {
     reports: Vec<Report>,
     sent: Duration,
-    clock: &'a dyn Clock,
-    observer: &'a dyn Observer,
 }
 
 pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Error> {
@@ -58,11 +63,21 @@ impl Runtime for Local {
         cancel: Cancel,
         observer: Arc<dyn Observer>,
     ) -> Result<(), Error> {
-        let (done, ended) = oneshot::channel();
-        self.pool.push(Request { batch, cancel, observer, done });
-        ended.await.map_err(|_| {
-            Error::new(ErrorKind::Lost, "the thread that ran the batch ended: a defect of Samara's")
-        })
+        let (done, mut ended) = oneshot::channel();
+        let (unsent, clock) = (Mutex::default(), self.pool.clock());
+        let pending = Arc::new(Pending { unsent, clock, observer });
+        self.pool.push(Request { batch, cancel, pending: Arc::clone(&pending), done });
+        loop {
+            match tokio::time::timeout(REPORTS_LATE, &mut ended).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => {
+                    let text = "the thread that ran the batch ended: a defect of Samara's";
+                    return Err(Error::new(ErrorKind::Lost, text));
+                }
+                // The thread is in a long task, and cannot send what came before it.
+                Err(_) => pending.send(),
+            }
+        }
     }
 }
 
@@ -86,22 +101,29 @@ impl fmt::Debug for Local {
 
 // === impl Pending ===
 
-impl Pending<'_> {
-    fn add(&mut self, reports: Reports) {
+impl Pending {
+    fn add(&self, reports: Reports) {
         match reports {
-            Reports::Each(reports) => self.reports.extend(reports),
+            Reports::Each(reports) => self.lock().reports.extend(reports),
             shared @ Reports::Shared(_) => self.observer.ended(shared),
         }
-        if self.clock.monotonic().saturating_sub(self.sent) >= REPORTS_WAIT {
+        if self.clock.monotonic().saturating_sub(self.lock().sent) >= REPORTS_WAIT {
             self.send();
         }
     }
 
-    fn send(&mut self) {
-        self.sent = self.clock.monotonic();
-        if !self.reports.is_empty() {
-            self.observer.ended(Reports::Each(std::mem::take(&mut self.reports)));
+    fn send(&self) {
+        let mut unsent = self.lock();
+        unsent.sent = self.clock.monotonic();
+        let reports = std::mem::take(&mut unsent.reports);
+        drop(unsent);
+        if !reports.is_empty() {
+            self.observer.ended(Reports::Each(reports));
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,11 +131,10 @@ impl Pending<'_> {
 
 impl Request {
     /// Runs the batch on this thread.
-    fn run(self, handler: &dyn TaskHandler, waits: &Arc<dyn Waits>, clock: &dyn Clock) {
-        let Self { batch, cancel, observer, done } = self;
-        observer.started();
-        let sent = clock.monotonic();
-        let mut pending = Pending { reports: Vec::new(), sent, clock, observer: &*observer };
+    fn run(self, handler: &dyn TaskHandler, waits: &Arc<dyn Waits>) {
+        let Self { batch, cancel, pending, done } = self;
+        pending.observer.started();
+        pending.send();
         let run = std::panic::AssertUnwindSafe(|| {
             handler.run(&batch, &cancel, waits, &mut |reports| pending.add(reports));
         });
@@ -129,8 +150,6 @@ impl Request {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Mutex;
-
     use bytes::Bytes;
     use samara_core::{
         Arguments, ComponentId, Grants, JobId, Limits, Outcome, Output, Stats, Task,
@@ -138,7 +157,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Answers each task with its own index, and panics on index 13.
+    /// Answers each task with its own index, panics on index 13, and waits on index 99.
     #[derive(Debug)]
     struct Echo;
 
@@ -146,12 +165,15 @@ pub(crate) mod tests {
         fn run(
             &self,
             batch: &Arc<Batch>,
-            _: &Cancel,
+            cancel: &Cancel,
             _: &Arc<dyn Waits>,
             report: &mut dyn FnMut(Reports),
         ) {
             for task in &batch.tasks {
                 assert_ne!(task.index, 13, "planted");
+                while task.index == 99 && !cancel.is_cancelled() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 report(Reports::Each(vec![Report {
                     index: task.index,
                     attempt: task.attempt,
@@ -188,7 +210,11 @@ pub(crate) mod tests {
     }
 
     fn block_on<F: Future>(future: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     /// Keeps the indices of the tasks it is told of.
@@ -222,5 +248,20 @@ pub(crate) mod tests {
         let (before, lost) = invoke(&*runtime, batch(11..15));
         assert_eq!((before, lost.unwrap_err().kind), (vec![11, 12], ErrorKind::Lost));
         assert_eq!(invoke(&*runtime, batch(0..1)), (vec![0], Ok(())));
+    }
+
+    #[test]
+    fn a_long_task_does_not_hold_the_reports_before_it() {
+        let (runtime, cancel) = (local(1), Cancel::default());
+        let told = Arc::new(Told::default());
+        let running = runtime.invoke(batch(97..100), cancel.clone(), Arc::clone(&told) as _);
+        let look = async {
+            while told.0.lock().unwrap().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            cancel.cancel();
+        };
+        let (ended, ()) = block_on(async { tokio::join!(running, look) });
+        assert_eq!((ended, told.0.lock().unwrap().len()), (Ok(()), 3));
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use samara_core::{Error, ErrorKind, Waits};
+use samara_core::{Clock, Error, ErrorKind, Waits};
 
 use crate::local::Request;
 use crate::local::config::{Config, STACK_BYTES};
@@ -126,12 +126,16 @@ impl Pool {
         Ok(())
     }
 
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.config.clock)
+    }
+
     /// What a thread does.
     fn work(self: Arc<Self>) {
         let waits: Arc<dyn Waits> = Arc::clone(&self) as _;
         while let Some(request) = self.take() {
             let depth = request.batch.depth as usize;
-            request.run(&*self.config.handler, &waits, &*self.config.clock);
+            request.run(&*self.config.handler, &waits);
             let mut state = self.lock();
             state.computing -= 1;
             state.queues[depth].running -= 1;
@@ -229,6 +233,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::local::Pending;
     use crate::local::{Local, tests::batch};
 
     /// Each task starts as many of the next depth and waits for all of them.
@@ -247,14 +252,19 @@ mod tests {
         fn ended(&self, _: Reports) {}
     }
 
+    fn nobody(pool: &Pool) -> Arc<Pending> {
+        let (unsent, clock) = (Mutex::default(), pool.clock());
+        Arc::new(Pending { unsent, clock, observer: Arc::new(Nobody) })
+    }
+
     impl Tree {
         fn children(&self, parent: &Batch, waits: &dyn Waits) {
             let pool = self.pool.lock().unwrap().upgrade().unwrap();
             let children = (0..self.fan_out).map(|_| {
                 let child = Batch { depth: parent.depth + 1, ..(*batch(0..1)).clone() };
                 let (done, ended) = tokio::sync::oneshot::channel();
-                let (cancel, observer) = (Cancel::default(), Arc::new(Nobody));
-                pool.push(Request { batch: Arc::new(child), cancel, observer, done });
+                let (cancel, pending) = (Cancel::default(), nobody(&pool));
+                pool.push(Request { batch: Arc::new(child), cancel, pending, done });
                 ended
             });
             let children: Vec<_> = children.collect();
@@ -299,7 +309,10 @@ mod tests {
             for root in 0..roots {
                 let (local, sender) = (&local, sender.clone());
                 scope.spawn(move || {
-                    let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    let io = tokio::runtime::Builder::new_current_thread()
+                        .enable_time()
+                        .build()
+                        .unwrap();
                     let invoked = local.invoke(
                         batch(root..root + 1),
                         Cancel::default(),
@@ -337,8 +350,8 @@ mod tests {
         let (_tree, local) = tree(1, 1, 4);
         let pool = &local.pool;
         let (done, ended) = tokio::sync::oneshot::channel();
-        let (cancel, observer) = (Cancel::default(), Arc::new(Nobody));
-        pool.push(Request { batch: batch(0..1), cancel, observer, done });
+        let (cancel, pending) = (Cancel::default(), nobody(&pool));
+        pool.push(Request { batch: batch(0..1), cancel, pending, done });
         ended.blocking_recv().unwrap();
         assert_eq!(pool.lock().threads, 5);
         let gone = |_: &u32| {
