@@ -402,9 +402,10 @@ impl Executor {
         known: Known,
     ) -> Arc<Shared> {
         let (inner, Known { expected, partitions, cancel }) = (&self.0, known);
+        let tasks = expected.map(|tasks| tasks as u64);
         let (finish, finished) = watch::channel(false);
         let progress = match options.progress {
-            true => Progress::bar(&template.function, expected.map(|tasks| tasks as u64)),
+            true => Progress::bar(&template.function, tasks),
             false => Progress::default(),
         };
         let shared = Arc::new(Shared {
@@ -432,6 +433,9 @@ impl Executor {
             template,
         };
         let store = (!inner.ephemeral).then(|| inner.store.clone());
+        if let Some(store) = store.clone().filter(|_| dispatch.template.depth > 0) {
+            self.spawn(self.manifest(&dispatch.template, tasks).write_late(store));
+        }
         let wake = Arc::clone(&shared.wake);
         self.spawn(async move {
             let job = dispatch.template.job;

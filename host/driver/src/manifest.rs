@@ -44,6 +44,15 @@ impl Manifest {
         Ok(())
     }
 
+    /// For a job that a task started: it begins without waiting for its manifest, which is there
+    /// for whoever lists and removes jobs.
+    pub(crate) async fn write_late(self, store: Location) {
+        if let Err(error) = self.write(&store).await {
+            tracing::warn!(job = %self.job, "writing the job's manifest: {error}");
+        }
+    }
+
+    /// What was submitted; an error that says so where there is no such job.
     pub(crate) async fn read(job: &JobId, store: &Location) -> Result<Self, Error> {
         let location = store.join(&layout::manifest(job));
         let bytes = location.store.read(&location.key).await?;
