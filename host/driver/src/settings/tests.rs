@@ -196,7 +196,7 @@ store = "s4://bucket"
           /project/samara.toml:14:9: store: it is empty, and should be a URL or a path
           /project/samara.toml:15:11: runtime: no runtime of this build is called `lamda:`; there are: local:
           /project/samara.toml:16:10: memory: limit memory_bytes = 5368709120 must lie between 64 KiB (one page) and 4 GiB
-          /project/samara.toml:17:10: output: it is a number with a point, and should be a size, such as "512MiB"
+          /project/samara.toml:17:10: output: it is the number 1.5, and should be a size, such as "512MiB"
           /user/samara/samara.toml:3:1: profile.x: a profile is a table of settings: [profile.NAME]
           SAMARA_MEMROY: nothing is called so; did you mean `SAMARA_MEMORY`?
           SAMARA_GRANTS: grants[0]: `access` is missing; write a table such as { url = "/data/in", access = "read" }
