@@ -76,7 +76,7 @@ pub(crate) struct Arguments {
     platform: PlatformArguments,
 
     #[command(flatten)]
-    policy: policy::Arguments,
+    policy: policy::PolicyArguments,
 }
 
 /// What the tasks read.

@@ -13,7 +13,7 @@ use crate::units;
 
 /// What becomes of failures and of lost time.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct PolicyArguments {
     /// Tries a task that the platform failed again at most so many times; 3 by default.
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
@@ -61,9 +61,9 @@ fn parse_stats(text: &str) -> Result<Stats, String> {
     }
 }
 
-// === impl Arguments ===
+// === impl PolicyArguments ===
 
-impl Arguments {
+impl PolicyArguments {
     /// Adds what was given to what files and variables say.
     pub(super) fn settings(&self, mut reader: Reader) -> Reader {
         let attempts = self.retries.map(|retries| retries.saturating_add(1).to_string());

@@ -373,6 +373,31 @@ fn an_executor_is_as_the_settings_say_and_the_program_has_the_last_word() {
     assert_eq!((executor.runtime().as_str(), executor.store().as_str()), ("local:1", "mem://x/"));
 }
 
+#[test]
+fn policies_are_settings_and_sound_ones_only() {
+    let machine = Machine::new();
+    machine.project(
+        "on-failure = 'tolerate 5%'\njob-time = '2h'\n[retries]\nattempts = 8\njitter = 0.25\n\
+         memory-max = '4GiB'\nuser-errors = true\n[backups]\nslower = 5\ntasks-min = 100\n",
+    );
+    let settings = machine.reader().read().unwrap();
+    let mut builder = crate::Builder::from_settings(&settings);
+    let policy = builder.policy_mut().clone();
+    assert_eq!(policy.on_failure, crate::OnFailure::Tolerate(0.05));
+    assert_eq!(policy.time, Some(std::time::Duration::from_hours(2)));
+    let retries = crate::Retries::default().attempts(8).jitter(0.25).memory_max(4 << 30);
+    assert_eq!(policy.retries, retries.user_errors(true));
+    assert_eq!(policy.backups, Some(crate::Backups::default().slower(5.0).tasks_min(100)));
+    let none = machine.reader().variable("SAMARA_BACKUPS_ENABLED", "false").read().unwrap();
+    assert_eq!(crate::Builder::from_settings(&none).policy_mut().backups, None);
+
+    machine.project(
+        "on-failure = 'never'\n[retries]\nattempts = 0\njitter = 2\nbudget = -0.5\n\
+         memory-max = '8GiB'\ntraps = 'yes'\n[backups]\nslower = 0.5\ndone-min = 'half'\n",
+    );
+    machine.wrong(machine.reader(), &expect![[""]]);
+}
+
 /// The guide's table has exactly the settings there are, with their variables and defaults.
 #[test]
 fn the_guide_has_every_setting_with_its_variable_and_default() {
