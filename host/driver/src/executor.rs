@@ -433,12 +433,14 @@ impl Executor {
             template,
         };
         let store = (!inner.ephemeral).then(|| inner.store.clone());
-        if let Some(store) = store.clone().filter(|_| dispatch.template.depth > 0) {
-            self.spawn(self.manifest(&dispatch.template, tasks).write_late(store));
-        }
+        // A job that a task started is not waited for until it begins: it writes its own manifest.
+        let late = (dispatch.template.depth > 0).then(|| self.manifest(&dispatch.template, tasks));
         let wake = Arc::clone(&shared.wake);
         self.spawn(async move {
             let job = dispatch.template.job;
+            if let (Some(manifest), Some(store)) = (late, &store) {
+                manifest.write_late(store).await;
+            }
             dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake));
             dispatch.run(feed).await;
         });

@@ -44,10 +44,9 @@ impl Manifest {
         Ok(())
     }
 
-    /// For a job that a task started: it begins without waiting for its manifest, which is there
-    /// for whoever lists and removes jobs.
-    pub(crate) async fn write_late(self, store: Location) {
-        if let Err(error) = self.write(&store).await {
+    /// Writes it for a job that nobody can tell of a failure to: it goes on, and is not listed.
+    pub(crate) async fn write_late(&self, store: &Location) {
+        if let Err(error) = self.write(store).await {
             tracing::warn!(job = %self.job, "writing the job's manifest: {error}");
         }
     }

@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
             let Ok(attempts) = u32::try_from(attempts) else {
                 return reading.fault(&written.origin, "it is over 2^32");
             };
-            Some(retries(attempts, move |retries| retries.attempts(attempts)))
+            Some(retries(&attempts, move |retries| retries.attempts(attempts)))
         },
     },
     Key {
@@ -133,7 +133,7 @@ pub const KEYS: &[Key] = &[
         example: "\"500ms\"",
         parse: |written, reading| {
             let time = reading.time(written)?;
-            Some(retries(units::duration(time), move |retries| retries.backoff(time)))
+            Some(retries(&units::duration(time), move |retries| retries.backoff(time)))
         },
     },
     Key {
@@ -143,7 +143,7 @@ pub const KEYS: &[Key] = &[
         example: "\"5m\"",
         parse: |written, reading| {
             let time = reading.time(written)?;
-            Some(retries(units::duration(time), move |retries| retries.backoff_max(time)))
+            Some(retries(&units::duration(time), move |retries| retries.backoff_max(time)))
         },
     },
     Key {
@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
             let part = reading.number(written)?;
             let fault = Retries::default().jitter(part).check();
             reading.sound(written, fault)?;
-            Some(retries(part, move |retries| retries.jitter(part)))
+            Some(retries(&part, move |retries| retries.jitter(part)))
         },
     },
     Key {
@@ -167,7 +167,7 @@ pub const KEYS: &[Key] = &[
             let part = reading.number(written)?;
             let fault = Retries::default().budget(part).check();
             reading.sound(written, fault)?;
-            Some(retries(part, move |retries| retries.budget(part)))
+            Some(retries(&part, move |retries| retries.budget(part)))
         },
     },
     Key {
@@ -177,7 +177,7 @@ pub const KEYS: &[Key] = &[
         example: "true",
         parse: |written, reading| {
             let again = reading.flag(written)?;
-            Some(retries(again, move |retries| retries.user_errors(again)))
+            Some(retries(&again, move |retries| retries.user_errors(again)))
         },
     },
     Key {
@@ -187,7 +187,7 @@ pub const KEYS: &[Key] = &[
         example: "true",
         parse: |written, reading| {
             let again = reading.flag(written)?;
-            Some(retries(again, move |retries| retries.traps(again)))
+            Some(retries(&again, move |retries| retries.traps(again)))
         },
     },
     Key {
@@ -197,7 +197,7 @@ pub const KEYS: &[Key] = &[
         example: "true",
         parse: |written, reading| {
             let again = reading.flag(written)?;
-            Some(retries(again, move |retries| retries.time_limits(again)))
+            Some(retries(&again, move |retries| retries.time_limits(again)))
         },
     },
     Key {
@@ -208,7 +208,7 @@ pub const KEYS: &[Key] = &[
         parse: |written, reading| {
             let bytes = reading.size(written)?;
             reading.sound(written, Retries::default().memory_max(bytes).check())?;
-            Some(retries(units::size(bytes), move |retries| retries.memory_max(bytes)))
+            Some(retries(&units::size(bytes), move |retries| retries.memory_max(bytes)))
         },
     },
     Key {
@@ -218,7 +218,7 @@ pub const KEYS: &[Key] = &[
         example: "false",
         parse: |written, reading| {
             let enabled = reading.flag(written)?;
-            Some(policy(enabled, move |policy| match enabled {
+            Some(policy(&enabled, move |policy| match enabled {
                 true => drop(policy.backups.get_or_insert_default()),
                 false => policy.backups = None,
             }))
@@ -231,7 +231,7 @@ pub const KEYS: &[Key] = &[
         example: "100",
         parse: |written, reading| {
             let tasks = reading.count(written)? as u64;
-            Some(backups(tasks, move |backups| backups.tasks_min(tasks)))
+            Some(backups(&tasks, move |backups| backups.tasks_min(tasks)))
         },
     },
     Key {
@@ -242,7 +242,7 @@ pub const KEYS: &[Key] = &[
         parse: |written, reading| {
             let number = reading.number(written)?;
             reading.sound(written, Backups::default().done_min(number).check())?;
-            Some(backups(number, move |backups| backups.done_min(number)))
+            Some(backups(&number, move |backups| backups.done_min(number)))
         },
     },
     Key {
@@ -253,7 +253,7 @@ pub const KEYS: &[Key] = &[
         parse: |written, reading| {
             let number = reading.number(written)?;
             reading.sound(written, Backups::default().slower(number).check())?;
-            Some(backups(number, move |backups| backups.slower(number)))
+            Some(backups(&number, move |backups| backups.slower(number)))
         },
     },
     Key {
@@ -263,7 +263,7 @@ pub const KEYS: &[Key] = &[
         example: "\"10s\"",
         parse: |written, reading| {
             let time = reading.time(written)?;
-            Some(backups(units::duration(time), move |backups| backups.time_min(time)))
+            Some(backups(&units::duration(time), move |backups| backups.time_min(time)))
         },
     },
     Key {
@@ -274,7 +274,7 @@ pub const KEYS: &[Key] = &[
         parse: |written, reading| {
             let text = reading.text(written, "\"continue\", \"stop\", or \"tolerate 5%\"")?;
             match text.parse::<OnFailure>() {
-                Ok(is) => Some(policy(is, move |policy| policy.on_failure = is)),
+                Ok(is) => Some(policy(&is, move |policy| policy.on_failure = is)),
                 Err(message) => reading.fault(&written.origin, message),
             }
         },
@@ -286,7 +286,7 @@ pub const KEYS: &[Key] = &[
         example: "\"2h\"",
         parse: |written, reading| {
             let time = reading.time(written)?;
-            Some(policy(units::duration(time), move |policy| policy.time = Some(time)))
+            Some(policy(&units::duration(time), move |policy| policy.time = Some(time)))
         },
     },
     Key {
@@ -377,7 +377,7 @@ fn limit(bytes: u64, field: fn(&mut Limits) -> &mut u64) -> Parsed {
     })
 }
 
-fn policy(text: impl ToString, set: impl Fn(&mut Policy) + Send + Sync + 'static) -> Parsed {
+fn policy(text: &impl ToString, set: impl Fn(&mut Policy) + Send + Sync + 'static) -> Parsed {
     Parsed::new(text.to_string(), move |mut builder| {
         set(builder.policy_mut());
         builder
@@ -385,7 +385,7 @@ fn policy(text: impl ToString, set: impl Fn(&mut Policy) + Send + Sync + 'static
 }
 
 fn retries(
-    text: impl ToString,
+    text: &impl ToString,
     set: impl Fn(Retries) -> Retries + Send + Sync + 'static,
 ) -> Parsed {
     policy(text, move |policy| policy.retries = set(policy.retries))
@@ -393,7 +393,7 @@ fn retries(
 
 /// Where there are to be none, how they would be has no say.
 fn backups(
-    text: impl ToString,
+    text: &impl ToString,
     set: impl Fn(Backups) -> Backups + Send + Sync + 'static,
 ) -> Parsed {
     policy(text, move |policy| policy.backups = policy.backups.map(&set))

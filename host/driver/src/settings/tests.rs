@@ -395,7 +395,16 @@ fn policies_are_settings_and_sound_ones_only() {
         "on-failure = 'never'\n[retries]\nattempts = 0\njitter = 2\nbudget = -0.5\n\
          memory-max = '8GiB'\ntraps = 'yes'\n[backups]\nslower = 0.5\ndone-min = 'half'\n",
     );
-    machine.wrong(machine.reader(), &expect![[""]]);
+    machine.wrong(machine.reader(), &expect![[r#"
+        8 settings are wrong:
+          /project/samara.toml:1:14: on-failure: it is "never", and should be "continue", "stop", or "tolerate 5%"
+          /project/samara.toml:3:12: retries.attempts: it is the number 0, and should be a whole number of at least 1, such as 4
+          /project/samara.toml:4:10: retries.jitter: jitter = 2 must lie between 0 and 1
+          /project/samara.toml:5:10: retries.budget: budget = -0.5 must be 0 or more
+          /project/samara.toml:6:14: retries.memory-max: memory-max must be 4 GiB or less, which is what a component can address
+          /project/samara.toml:7:9: retries.traps: it is the text "yes", and should be true or false
+          /project/samara.toml:9:10: backups.slower: slower = 0.5 must be 1 or more
+          /project/samara.toml:10:12: backups.done-min: it is the text "half", and should be a number, such as 0.5"#]]);
 }
 
 /// The guide's table has exactly the settings there are, with their variables and defaults.
