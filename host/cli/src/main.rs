@@ -12,6 +12,7 @@ mod globals;
 mod hello;
 mod inspect;
 mod interrupt;
+mod jobs;
 mod json;
 mod log;
 mod man;
@@ -50,6 +51,12 @@ enum Command {
     Build(compile::Arguments),
     Inspect(inspect::Arguments),
     Run(Box<run::Arguments>),
+    Jobs(jobs::list::Arguments),
+    Status(jobs::status::Arguments),
+    Logs(jobs::logs::Arguments),
+    Stats(jobs::stats::Arguments),
+    Cancel(jobs::cancel::Arguments),
+    Clean(jobs::clean::Arguments),
     Test(test::Arguments),
     Storage(storage::Arguments),
     Config(config::Arguments),
@@ -75,6 +82,12 @@ fn execute(command: &Command, globals: &Globals, started: Instant) -> Result<Exi
         Command::Build(arguments) => compile::run(arguments, globals),
         Command::Inspect(arguments) => inspect::run(arguments, globals),
         Command::Run(arguments) => run::run(arguments, globals),
+        Command::Jobs(arguments) => jobs::list::run(arguments, globals),
+        Command::Status(arguments) => jobs::status::run(arguments, globals),
+        Command::Logs(arguments) => jobs::logs::run(arguments, globals),
+        Command::Stats(arguments) => jobs::stats::run(arguments, globals),
+        Command::Cancel(arguments) => jobs::cancel::run(arguments, globals),
+        Command::Clean(arguments) => jobs::clean::run(arguments, globals),
         Command::Storage(arguments) => storage::run(arguments, globals),
         Command::Config(arguments) => config::run(arguments, globals),
         Command::Doctor(arguments) => doctor::run(arguments, globals, started),

@@ -79,6 +79,10 @@ impl Builder {
         &mut self.limits
     }
 
+    pub(crate) fn policy_mut(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+
     /// Where tasks run, by URL. Default `local:`.
     #[must_use]
     pub fn runtime(mut self, url: impl Into<String>) -> Self {

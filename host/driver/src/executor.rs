@@ -414,9 +414,10 @@ impl Executor {
         known: Known,
     ) -> Arc<Shared> {
         let (inner, Known { expected, partitions, cancel }) = (&self.0, known);
+        let tasks = expected.map(|tasks| tasks as u64);
         let (finish, finished) = watch::channel(false);
         let progress = match options.progress {
-            true => Progress::bar(&template.function, expected.map(|tasks| tasks as u64)),
+            true => Progress::bar(&template.function, tasks),
             false => Progress::default(),
         };
         let shared = Arc::new(Shared {
@@ -444,9 +445,14 @@ impl Executor {
             template,
         };
         let store = (!inner.ephemeral).then(|| inner.store.clone());
+        // A job that a task started is not waited for until it begins: it writes its own manifest.
+        let late = (dispatch.template.depth > 0).then(|| self.manifest(&dispatch.template, tasks));
         let wake = Arc::clone(&shared.wake);
         self.spawn(async move {
             let job = dispatch.template.job;
+            if let (Some(manifest), Some(store)) = (late, &store) {
+                manifest.write_late(store).await;
+            }
             dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake));
             dispatch.run(feed).await;
         });

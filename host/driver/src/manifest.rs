@@ -44,6 +44,14 @@ impl Manifest {
         Ok(())
     }
 
+    /// Writes it for a job that nobody can tell of a failure to: it goes on, and is not listed.
+    pub(crate) async fn write_late(&self, store: &Location) {
+        if let Err(error) = self.write(store).await {
+            tracing::warn!(job = %self.job, "writing the job's manifest: {error}");
+        }
+    }
+
+    /// What was submitted; an error that says so where there is no such job.
     pub(crate) async fn read(job: &JobId, store: &Location) -> Result<Self, Error> {
         let location = store.join(&layout::manifest(job));
         let bytes = location.store.read(&location.key).await?;

@@ -1,5 +1,7 @@
 //! What a job does about failures, stragglers and lost time.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use samara_core::{Error, ErrorKind, JobId, Limits, Retry};
@@ -66,6 +68,15 @@ pub struct Backups {
 }
 
 /// What becomes of a job when a task fails for good.
+///
+/// As text, in settings and on the command line: `continue`, `stop`, `tolerate 5%`.
+///
+/// ```
+/// use samara::OnFailure;
+///
+/// assert_eq!("tolerate 5%".parse(), Ok(OnFailure::Tolerate(0.05)));
+/// assert_eq!(OnFailure::Stop.to_string(), "stop");
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub enum OnFailure {
@@ -312,6 +323,38 @@ impl OnFailure {
     }
 }
 
+impl fmt::Display for OnFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("continue"),
+            Self::Stop => f.write_str("stop"),
+            // What a person wrote as 7% is not to come back as 7.000000000000001%.
+            Self::Tolerate(part) => write!(f, "tolerate {}%", (part * 1e8).round() / 1e6),
+        }
+    }
+}
+
+impl FromStr for OnFailure {
+    type Err = String;
+
+    /// Reads `continue`, `stop`, or `tolerate` with a percentage: `tolerate 5%`, `tolerate:0.1`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = match text {
+            "continue" => return Ok(Self::Continue),
+            "stop" => return Ok(Self::Stop),
+            _ => text.strip_prefix("tolerate").and_then(|rest| rest.strip_prefix([' ', ':'])),
+        };
+        let percent = percent.map(|percent| percent.trim_end_matches('%').trim().parse::<f64>());
+        let Some(Ok(percent)) = percent else {
+            let known = "\"continue\", \"stop\", or \"tolerate 5%\"";
+            return Err(format!("it is {text:?}, and should be {known}"));
+        };
+        let tolerate = Self::Tolerate(percent / 100.0);
+        tolerate.check().map_err(|_| format!("{percent}% must lie between 0 and 100"))?;
+        Ok(tolerate)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use samara_core::{Exceeded, UserError, UserErrorKind};
@@ -389,6 +432,31 @@ mod tests {
             (OnFailure::Tolerate(1.5).check(), "tolerate"),
         ] {
             assert!(result.unwrap_err().contains(wanted), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_job_is_read_as_it_is_written() {
+        for (text, is) in [
+            ("continue", OnFailure::Continue),
+            ("stop", OnFailure::Stop),
+            ("tolerate 7%", OnFailure::Tolerate(0.07)),
+            ("tolerate 0.1%", OnFailure::Tolerate(0.001)),
+        ] {
+            assert_eq!(text.parse(), Ok(is));
+            assert_eq!(is.to_string(), text);
+        }
+        assert_eq!("tolerate:5".parse(), Ok(OnFailure::Tolerate(0.05)));
+        for (text, wanted) in [
+            ("", "should be"),
+            ("tolerate", "should be"),
+            ("tolerate 101%", "101% must lie between 0 and 100"),
+            ("tolerate -1", "between"),
+            ("tolerate NaN", "between"),
+            ("tolerate5", "should be"),
+        ] {
+            let error = text.parse::<OnFailure>().unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
         }
     }
 }

@@ -18,11 +18,11 @@ use crate::manifest::Manifest;
 use crate::{Error, Job, TaskError, TaskFuture, Value};
 
 /// How often the store is asked for news of a job: at first, and where there are none.
-const ASK_FIRST: Duration = Duration::from_millis(50);
-const ASK_LAST: Duration = Duration::from_secs(1);
+pub(crate) const ASK_FIRST: Duration = Duration::from_millis(50);
+pub(crate) const ASK_LAST: Duration = Duration::from_secs(1);
 
 /// How long a job's log may be silent before its driver counts as lost.
-const SILENCE_MAX: Duration = Duration::from_secs(6 * ALIVE_TIME.as_secs());
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6 * ALIVE_TIME.as_secs());
 
 /// Names a job for another process, which [collects](Executor::collect) its results.
 ///

@@ -1,6 +1,5 @@
 //! A job in numbers: in all, and attempt by attempt.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use samara_core::{JobId, Outcome, Report, Stats};
@@ -191,6 +190,13 @@ impl AttemptStats {
         }
     }
 
+    /// The attempt as a line of CSV (RFC 4180), its end included, with the columns of
+    /// [`JobStats::COLUMNS`].
+    pub fn to_csv_line(&self) -> String {
+        // Numbers and bare words: nothing to quote.
+        self.cells().join(",") + "\r\n"
+    }
+
     fn cells(&self) -> [String; 17] {
         let seconds = |time: Duration| format!("{:.6}", time.as_secs_f64());
         [
@@ -268,10 +274,7 @@ impl JobStats {
     pub fn to_csv(&self) -> String {
         let mut csv = Self::COLUMNS.join(",");
         csv.push_str("\r\n");
-        for attempt in &self.attempts {
-            // Numbers and bare words: nothing to quote.
-            let _infallible = write!(csv, "{}\r\n", attempt.cells().join(","));
-        }
+        csv.extend(self.attempts.iter().map(AttemptStats::to_csv_line));
         csv
     }
 
@@ -282,16 +285,16 @@ impl JobStats {
 }
 
 /// Durations as seconds, which other programs read more easily than serde's pairs.
-mod seconds {
+pub(crate) mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_f64(time.as_secs_f64())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(from)?;
         Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
     }

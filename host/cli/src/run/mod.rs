@@ -3,6 +3,7 @@
 mod inputs;
 mod output;
 mod plan;
+mod policy;
 mod records;
 
 use std::io::{self, IsTerminal};
@@ -18,11 +19,12 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use samara::settings::units as text;
 use samara::{
-    Access, Builder, Component, Encoded, Error, Executor, FunctionInfo, Job, MapReduce, Plan,
-    Records,
+    Access, Builder, Encoded, Error, Executor, FunctionInfo, Grouped, Job, MapReduce, Records,
 };
 
 use self::output::Printer;
+pub(crate) use self::output::line;
+use self::policy::Stats;
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::usage;
@@ -61,12 +63,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FUNCTION")]
     reduce: Option<String>,
 
+    /// With --reduce: combines the values of each object, and prints one value for each, after its
+    /// URL and a tab.
+    #[arg(long, requires = "reduce", requires = "over")]
+    per_object: bool,
+
     /// Prints what would run, and runs nothing: objects, partitions, bytes, tasks.
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
     platform: PlatformArguments,
+
+    #[command(flatten)]
+    policy: policy::PolicyArguments,
 }
 
 /// What the tasks read.
@@ -126,35 +136,35 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> 
         return plan::print(&executor, &function.name, &plan, globals);
     }
     let mut printer = Printer::new(globals.json, globals.verbosity);
-    match &arguments.reduce {
-        None => {
-            let submitted = executor.map_untyped(&component, &function.name, plan);
-            let job = samara::block_on(submitted)?;
-            samara::block_on(print_all(job, interrupted()?, &mut printer))
-        }
-        Some(reduce) => {
-            let reduce = find(&functions, reduce, &arguments.component)?;
-            let job =
-                samara::block_on(start_reduce(&executor, &component, function, plan, reduce)?)?;
-            samara::block_on(print_combined(job, interrupted()?, &mut printer))
-        }
+    let (reuse, stats) = (arguments.policy.reuse, arguments.policy.stats.as_ref());
+    let Some(reduce) = &arguments.reduce else {
+        let submitted = executor.map_untyped(&component, &function.name, plan).reuse(reuse);
+        let job = samara::block_on(submitted)?;
+        return samara::block_on(print_all(job, interrupted()?, &mut printer, stats));
+    };
+    let reduce = combining(find(&functions, reduce, &arguments.component)?)?;
+    let request = executor.map_reduce_untyped(&component, &function.name, plan, &reduce.name);
+    let request = request.reuse(reuse);
+    if arguments.per_object {
+        let job = samara::block_on(request.per_object())?;
+        return samara::block_on(print_objects(job, interrupted()?, &mut printer, stats));
     }
+    let job = samara::block_on(request)?;
+    samara::block_on(print_combined(job, interrupted()?, &mut printer, stats))
 }
 
-fn start_reduce<'a>(
-    executor: &'a Executor,
-    component: &'a Component,
-    function: &'a FunctionInfo,
-    plan: Plan,
-    reduce: &'a FunctionInfo,
-) -> Result<impl Future<Output = Result<MapReduce<Encoded>, Error>> + 'a> {
-    if !reduce.reduce {
-        let name = &reduce.name;
-        return Err(usage(format!(
-            "--reduce {name}: `{name}` does not combine values; mark it with #[function(reduce)]"
-        )));
+/// The function, where it combines values.
+fn combining(reduce: &FunctionInfo) -> Result<&FunctionInfo> {
+    match reduce.reduce {
+        true => Ok(reduce),
+        false => {
+            let name = &reduce.name;
+            Err(usage(format!(
+                "--reduce {name}: `{name}` does not combine values; mark it with \
+                 #[function(reduce)]"
+            )))
+        }
     }
-    Ok(executor.map_reduce_untyped(component, &function.name, plan, &reduce.name))
 }
 
 fn find<'a>(
@@ -187,7 +197,7 @@ fn executor(arguments: &Arguments, globals: &Globals) -> Result<Executor> {
             reader = reader.set(name, value, flag);
         }
     }
-    let settings = reader.read()?;
+    let settings = arguments.policy.settings(reader).read()?;
     let mut builder = Builder::from_settings(&settings);
     // A bar on the same terminal as lines of values or of a log would be torn apart by them.
     let verbosity = globals.verbosity;
@@ -209,6 +219,7 @@ async fn print_all(
     job: Job<Encoded>,
     mut interrupted: oneshot::Receiver<()>,
     printer: &mut Printer,
+    stats: Option<&Stats>,
 ) -> Result<ExitCode> {
     printer.started(&job.summary(), Some(job.id()));
     for index in 0..job.len() {
@@ -223,6 +234,7 @@ async fn print_all(
                         let summary = job.summary();
                         job.cancel();
                         job.wait().await;
+                        stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
                         return printer.interrupted(&summary);
                     }
                 }
@@ -231,6 +243,7 @@ async fn print_all(
         printer.result(Some(index), result)?;
     }
     job.wait().await;
+    stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
     printer.finish(&job.summary())
 }
 
@@ -239,6 +252,7 @@ async fn print_combined(
     mut job: MapReduce<Encoded>,
     interrupted: oneshot::Receiver<()>,
     printer: &mut Printer,
+    stats: Option<&Stats>,
 ) -> Result<ExitCode> {
     printer.started(&job.summary(), None);
     let was_interrupted = {
@@ -249,12 +263,48 @@ async fn print_combined(
     if was_interrupted {
         job.cancel();
         job.wait().await;
+    }
+    stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
+    if was_interrupted {
         return printer.interrupted(&summary);
     }
     match job.value().await {
         Ok(Some(value)) => printer.result(None, Ok(value))?,
         // No inputs: nothing to combine.
         Ok(None) => printer.result(None, Ok(Encoded(vec![NULL].into())))?,
+        Err(Error::Task(error)) => printer.result(None, Err(error))?,
+        Err(error) => return Err(error.into()),
+    }
+    printer.finish(&summary)
+}
+
+/// Prints the combined value of each object.
+async fn print_objects(
+    mut job: Grouped<Encoded>,
+    interrupted: oneshot::Receiver<()>,
+    printer: &mut Printer,
+    stats: Option<&Stats>,
+) -> Result<ExitCode> {
+    printer.started(&job.stats().summary, None);
+    let was_interrupted = {
+        let waiting = pin!(job.wait());
+        matches!(select(waiting, interrupted).await, Either::Right(_))
+    };
+    let summary = job.stats().summary;
+    if was_interrupted {
+        job.cancel();
+        job.wait().await;
+    }
+    stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
+    if was_interrupted {
+        return printer.interrupted(&summary);
+    }
+    match job.values().await {
+        Ok(values) => {
+            for (url, value) in &values {
+                printer.object(url, value)?;
+            }
+        }
         Err(Error::Task(error)) => printer.result(None, Err(error))?,
         Err(error) => return Err(error.into()),
     }

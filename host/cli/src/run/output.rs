@@ -101,6 +101,19 @@ impl Printer {
         Ok(())
     }
 
+    /// Prints what the values of one object were combined to.
+    pub(super) fn object(&mut self, url: &str, Encoded(bytes): &Encoded) -> Result<()> {
+        let value = json::from_cbor(bytes)?;
+        match self.json {
+            true => {
+                let url = serde_json::to_string(url)?;
+                writeln!(self.out, "{{\"object\":{url},\"ok\":{value}}}")?;
+            }
+            false => writeln!(self.out, "{url}\t{value}")?,
+        }
+        Ok(())
+    }
+
     /// Hands on what was printed so far.
     pub(super) fn flush(&mut self) -> Result<()> {
         Ok(self.out.flush()?)
@@ -161,7 +174,7 @@ fn hint(error: &TaskError) -> Option<&'static str> {
 }
 
 /// A job in one line.
-fn line(summary: &Summary) -> String {
+pub(crate) fn line(summary: &Summary) -> String {
     let mut line = format!("{} in {}", tasks(summary.tasks), units::duration(summary.elapsed));
     for (count, what) in [(summary.failed, "failed"), (summary.retries, "tried again")] {
         if count > 0 {

@@ -9,6 +9,7 @@ mod conformance;
 mod doctor;
 mod errors;
 mod help;
+mod jobs;
 mod pages;
 mod project;
 mod run;

@@ -16,24 +16,40 @@ fn settings_are_shown_with_their_places() {
         place.command(&["config", "show", "--profile", "big", "--store", "mem://a:secret@b/"]);
     let shown: crate::Ended = command.env("SAMARA_SLOTS", "7").output().unwrap().into();
     expect![[r#"
-        runtime    local:3                                             [DIR]/samara.toml:5:11 [profile.big]
-        store      mem://***@b/                                        --store
-        slots      7                                                   SAMARA_SLOTS
-        memory     2GiB                                                [DIR]/samara.toml:4:10 [profile.big]
-        time       90s                                                 [DIR]/samara.toml:1:8
-        output     64MiB                                               default
-        log        1MiB                                                default
-        host-call  64MiB                                               default
-        grants     [{ url = "file://[DIR]/in", access = "read" }]  [DIR]/samara.toml:2:10
-        progress   where standard error is a terminal                  default
-        cache-dir  samara/compiled in the user's cache directory       default
+        runtime              local:3                                             [DIR]/samara.toml:5:11 [profile.big]
+        store                mem://***@b/                                        --store
+        slots                7                                                   SAMARA_SLOTS
+        memory               2GiB                                                [DIR]/samara.toml:4:10 [profile.big]
+        time                 90s                                                 [DIR]/samara.toml:1:8
+        output               64MiB                                               default
+        log                  1MiB                                                default
+        host-call            64MiB                                               default
+        retries.attempts     4                                                   default
+        retries.backoff      100ms                                               default
+        retries.backoff-max  30s                                                 default
+        retries.jitter       0.5                                                 default
+        retries.budget       1                                                   default
+        retries.user-errors  false                                               default
+        retries.traps        false                                               default
+        retries.time-limits  false                                               default
+        retries.memory-max   none: it is not                                     default
+        backups.enabled      true                                                default
+        backups.tasks-min    10                                                  default
+        backups.done-min     0.5                                                 default
+        backups.slower       3                                                   default
+        backups.time-min     1s                                                  default
+        on-failure           continue                                            default
+        job-time             none                                                default
+        grants               [{ url = "file://[DIR]/in", access = "read" }]  [DIR]/samara.toml:2:10
+        progress             where standard error is a terminal                  default
+        cache-dir            samara/compiled in the user's cache directory       default
 
         profile: big (--profile); there are: big
         files: [DIR]/samara.toml
     "#]].assert_eq(&place.steady(&shown.ok()));
     let json = place.samara(&["config", "show", "--json", "--runtime", "local:2"]).ok();
     expect![[r#"
-        {"files":["[DIR]/samara.toml"],"ignored":[],"profile":null,"profiles":["big"],"settings":[{"origin":{"kind":"flag","name":"--runtime"},"set":true,"setting":"runtime","value":"local:2"},{"origin":{"kind":"default"},"set":false,"setting":"store","value":"memory of the process"},{"origin":{"kind":"default"},"set":false,"setting":"slots","value":"what the runtime allows; one per core for local:"},{"origin":{"kind":"default"},"set":false,"setting":"memory","value":"1GiB"},{"origin":{"column":8,"kind":"file","line":1,"path":"[DIR]/samara.toml","profile":null},"set":true,"setting":"time","value":"90s"},{"origin":{"kind":"default"},"set":false,"setting":"output","value":"64MiB"},{"origin":{"kind":"default"},"set":false,"setting":"log","value":"1MiB"},{"origin":{"kind":"default"},"set":false,"setting":"host-call","value":"64MiB"},{"origin":{"column":10,"kind":"file","line":2,"path":"[DIR]/samara.toml","profile":null},"set":true,"setting":"grants","value":"[{ url = \"file://[DIR]/in\", access = \"read\" }]"},{"origin":{"kind":"default"},"set":false,"setting":"progress","value":"where standard error is a terminal"},{"origin":{"kind":"default"},"set":false,"setting":"cache-dir","value":"samara/compiled in the user's cache directory"}]}
+        {"files":["[DIR]/samara.toml"],"ignored":[],"profile":null,"profiles":["big"],"settings":[{"origin":{"kind":"flag","name":"--runtime"},"set":true,"setting":"runtime","value":"local:2"},{"origin":{"kind":"default"},"set":false,"setting":"store","value":"memory of the process"},{"origin":{"kind":"default"},"set":false,"setting":"slots","value":"what the runtime allows; one per core for local:"},{"origin":{"kind":"default"},"set":false,"setting":"memory","value":"1GiB"},{"origin":{"column":8,"kind":"file","line":1,"path":"[DIR]/samara.toml","profile":null},"set":true,"setting":"time","value":"90s"},{"origin":{"kind":"default"},"set":false,"setting":"output","value":"64MiB"},{"origin":{"kind":"default"},"set":false,"setting":"log","value":"1MiB"},{"origin":{"kind":"default"},"set":false,"setting":"host-call","value":"64MiB"},{"origin":{"kind":"default"},"set":false,"setting":"retries.attempts","value":"4"},{"origin":{"kind":"default"},"set":false,"setting":"retries.backoff","value":"100ms"},{"origin":{"kind":"default"},"set":false,"setting":"retries.backoff-max","value":"30s"},{"origin":{"kind":"default"},"set":false,"setting":"retries.jitter","value":"0.5"},{"origin":{"kind":"default"},"set":false,"setting":"retries.budget","value":"1"},{"origin":{"kind":"default"},"set":false,"setting":"retries.user-errors","value":"false"},{"origin":{"kind":"default"},"set":false,"setting":"retries.traps","value":"false"},{"origin":{"kind":"default"},"set":false,"setting":"retries.time-limits","value":"false"},{"origin":{"kind":"default"},"set":false,"setting":"retries.memory-max","value":"none: it is not"},{"origin":{"kind":"default"},"set":false,"setting":"backups.enabled","value":"true"},{"origin":{"kind":"default"},"set":false,"setting":"backups.tasks-min","value":"10"},{"origin":{"kind":"default"},"set":false,"setting":"backups.done-min","value":"0.5"},{"origin":{"kind":"default"},"set":false,"setting":"backups.slower","value":"3"},{"origin":{"kind":"default"},"set":false,"setting":"backups.time-min","value":"1s"},{"origin":{"kind":"default"},"set":false,"setting":"on-failure","value":"continue"},{"origin":{"kind":"default"},"set":false,"setting":"job-time","value":"none"},{"origin":{"column":10,"kind":"file","line":2,"path":"[DIR]/samara.toml","profile":null},"set":true,"setting":"grants","value":"[{ url = \"file://[DIR]/in\", access = \"read\" }]"},{"origin":{"kind":"default"},"set":false,"setting":"progress","value":"where standard error is a terminal"},{"origin":{"kind":"default"},"set":false,"setting":"cache-dir","value":"samara/compiled in the user's cache directory"}]}
     "#]].assert_eq(&place.steady(&json));
 }
 

@@ -9,7 +9,8 @@ use samara_core::Limits;
 
 use super::values::{Reading, Written, grants_text, nearest};
 use super::{Parsed, units};
-use crate::Builder;
+use crate::dispatch::Policy;
+use crate::{Backups, Builder, OnFailure, Retries};
 
 /// A setting: its name and what it is.
 pub struct Key {
@@ -113,6 +114,182 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "retries.attempts",
+        doc: "attempts of one task in all; 1 means no retries",
+        default: "4",
+        example: "8",
+        parse: |written, reading| {
+            let attempts = reading.count(written)?;
+            let Ok(attempts) = u32::try_from(attempts) else {
+                return reading.fault(&written.origin, "it is over 2^32");
+            };
+            Some(retries(&attempts, move |retries| retries.attempts(attempts)))
+        },
+    },
+    Key {
+        name: "retries.backoff",
+        doc: "wait before a task's second attempt; doubles with each further one",
+        default: "100ms",
+        example: "\"500ms\"",
+        parse: |written, reading| {
+            let time = reading.time(written)?;
+            Some(retries(&units::duration(time), move |retries| retries.backoff(time)))
+        },
+    },
+    Key {
+        name: "retries.backoff-max",
+        doc: "the longest wait between two attempts",
+        default: "30s",
+        example: "\"5m\"",
+        parse: |written, reading| {
+            let time = reading.time(written)?;
+            Some(retries(&units::duration(time), move |retries| retries.backoff_max(time)))
+        },
+    },
+    Key {
+        name: "retries.jitter",
+        doc: "the part of each wait that is random, 0 to 1",
+        default: "0.5",
+        example: "0.2",
+        parse: |written, reading| {
+            let part = reading.number(written)?;
+            let fault = Retries::default().jitter(part).check();
+            reading.sound(written, fault)?;
+            Some(retries(&part, move |retries| retries.jitter(part)))
+        },
+    },
+    Key {
+        name: "retries.budget",
+        doc: "retries of a whole job, as a part of its tasks; ten are always allowed",
+        default: "1",
+        example: "0.1",
+        parse: |written, reading| {
+            let part = reading.number(written)?;
+            let fault = Retries::default().budget(part).check();
+            reading.sound(written, fault)?;
+            Some(retries(&part, move |retries| retries.budget(part)))
+        },
+    },
+    Key {
+        name: "retries.user-errors",
+        doc: "whether errors that functions return are tried again",
+        default: "false",
+        example: "true",
+        parse: |written, reading| {
+            let again = reading.flag(written)?;
+            Some(retries(&again, move |retries| retries.user_errors(again)))
+        },
+    },
+    Key {
+        name: "retries.traps",
+        doc: "whether panics and traps are tried again",
+        default: "false",
+        example: "true",
+        parse: |written, reading| {
+            let again = reading.flag(written)?;
+            Some(retries(&again, move |retries| retries.traps(again)))
+        },
+    },
+    Key {
+        name: "retries.time-limits",
+        doc: "whether tasks that ran out of time are tried again",
+        default: "false",
+        example: "true",
+        parse: |written, reading| {
+            let again = reading.flag(written)?;
+            Some(retries(&again, move |retries| retries.time_limits(again)))
+        },
+    },
+    Key {
+        name: "retries.memory-max",
+        doc: "memory up to which a task that ran out of it is tried again with twice as much",
+        default: "none: it is not",
+        example: "\"4GiB\"",
+        parse: |written, reading| {
+            let bytes = reading.size(written)?;
+            reading.sound(written, Retries::default().memory_max(bytes).check())?;
+            Some(retries(&units::size(bytes), move |retries| retries.memory_max(bytes)))
+        },
+    },
+    Key {
+        name: "backups.enabled",
+        doc: "whether slow tasks get a second attempt beside the first",
+        default: "true",
+        example: "false",
+        parse: |written, reading| {
+            let enabled = reading.flag(written)?;
+            Some(policy(&enabled, move |policy| match enabled {
+                true => drop(policy.backups.get_or_insert_default()),
+                false => policy.backups = None,
+            }))
+        },
+    },
+    Key {
+        name: "backups.tasks-min",
+        doc: "jobs of fewer tasks get no backups",
+        default: "10",
+        example: "100",
+        parse: |written, reading| {
+            let tasks = reading.count(written)? as u64;
+            Some(backups(&tasks, move |backups| backups.tasks_min(tasks)))
+        },
+    },
+    Key {
+        name: "backups.done-min",
+        doc: "the part of a job's tasks that must have ended before any gets a backup, 0 to 1",
+        default: "0.5",
+        example: "0.9",
+        parse: |written, reading| {
+            let number = reading.number(written)?;
+            reading.sound(written, Backups::default().done_min(number).check())?;
+            Some(backups(&number, move |backups| backups.done_min(number)))
+        },
+    },
+    Key {
+        name: "backups.slower",
+        doc: "how many times the median time of the ended tasks one must take to get a backup",
+        default: "3",
+        example: "5",
+        parse: |written, reading| {
+            let number = reading.number(written)?;
+            reading.sound(written, Backups::default().slower(number).check())?;
+            Some(backups(&number, move |backups| backups.slower(number)))
+        },
+    },
+    Key {
+        name: "backups.time-min",
+        doc: "tasks that have run for less get no backup",
+        default: "1s",
+        example: "\"10s\"",
+        parse: |written, reading| {
+            let time = reading.time(written)?;
+            Some(backups(&units::duration(time), move |backups| backups.time_min(time)))
+        },
+    },
+    Key {
+        name: "on-failure",
+        doc: "what becomes of a job when a task fails for good: continue, stop, or tolerate a percentage",
+        default: "continue",
+        example: "\"tolerate 5%\"",
+        parse: |written, reading| {
+            let text = reading.text(written, "\"continue\", \"stop\", or \"tolerate 5%\"")?;
+            match text.parse::<OnFailure>() {
+                Ok(is) => Some(policy(&is, move |policy| policy.on_failure = is)),
+                Err(message) => reading.fault(&written.origin, message),
+            }
+        },
+    },
+    Key {
+        name: "job-time",
+        doc: "time of a whole job, after which the tasks that are left fail",
+        default: "none",
+        example: "\"2h\"",
+        parse: |written, reading| {
+            let time = reading.time(written)?;
+            Some(policy(&units::duration(time), move |policy| policy.time = Some(time)))
+        },
+    },
+    Key {
         name: "grants",
         doc: "what functions may touch: URLs or paths, each with access read or read-write",
         default: "nothing",
@@ -198,6 +375,28 @@ fn limit(bytes: u64, field: fn(&mut Limits) -> &mut u64) -> Parsed {
         *field(builder.limits_mut()) = bytes;
         builder
     })
+}
+
+fn policy(text: &impl ToString, set: impl Fn(&mut Policy) + Send + Sync + 'static) -> Parsed {
+    Parsed::new(text.to_string(), move |mut builder| {
+        set(builder.policy_mut());
+        builder
+    })
+}
+
+fn retries(
+    text: &impl ToString,
+    set: impl Fn(Retries) -> Retries + Send + Sync + 'static,
+) -> Parsed {
+    policy(text, move |policy| policy.retries = set(policy.retries))
+}
+
+/// Where there are to be none, how they would be has no say.
+fn backups(
+    text: &impl ToString,
+    set: impl Fn(Backups) -> Backups + Send + Sync + 'static,
+) -> Parsed {
+    policy(text, move |policy| policy.backups = policy.backups.map(&set))
 }
 
 fn runtime_fault(url: &str) -> Option<String> {

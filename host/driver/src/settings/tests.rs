@@ -196,7 +196,7 @@ store = "s4://bucket"
           /project/samara.toml:14:9: store: it is empty, and should be a URL or a path
           /project/samara.toml:15:11: runtime: no runtime of this build is called `lamda:`; there are: local:
           /project/samara.toml:16:10: memory: limit memory_bytes = 5368709120 must lie between 64 KiB (one page) and 4 GiB
-          /project/samara.toml:17:10: output: it is a number with a point, and should be a size, such as "512MiB"
+          /project/samara.toml:17:10: output: it is the number 1.5, and should be a size, such as "512MiB"
           /user/samara/samara.toml:3:1: profile.x: a profile is a table of settings: [profile.NAME]
           SAMARA_MEMROY: nothing is called so; did you mean `SAMARA_MEMORY`?
           SAMARA_GRANTS: grants[0]: `access` is missing; write a table such as { url = "/data/in", access = "read" }
@@ -371,6 +371,40 @@ fn an_executor_is_as_the_settings_say_and_the_program_has_the_last_word() {
     let executor = crate::Builder::from_settings(&settings).slots(1).store("mem://x/").build();
     let executor = executor.unwrap();
     assert_eq!((executor.runtime().as_str(), executor.store().as_str()), ("local:1", "mem://x/"));
+}
+
+#[test]
+fn policies_are_settings_and_sound_ones_only() {
+    let machine = Machine::new();
+    machine.project(
+        "on-failure = 'tolerate 5%'\njob-time = '2h'\n[retries]\nattempts = 8\njitter = 0.25\n\
+         memory-max = '4GiB'\nuser-errors = true\n[backups]\nslower = 5\ntasks-min = 100\n",
+    );
+    let settings = machine.reader().read().unwrap();
+    let mut builder = crate::Builder::from_settings(&settings);
+    let policy = builder.policy_mut().clone();
+    assert_eq!(policy.on_failure, crate::OnFailure::Tolerate(0.05));
+    assert_eq!(policy.time, Some(std::time::Duration::from_hours(2)));
+    let retries = crate::Retries::default().attempts(8).jitter(0.25).memory_max(4 << 30);
+    assert_eq!(policy.retries, retries.user_errors(true));
+    assert_eq!(policy.backups, Some(crate::Backups::default().slower(5.0).tasks_min(100)));
+    let none = machine.reader().variable("SAMARA_BACKUPS_ENABLED", "false").read().unwrap();
+    assert_eq!(crate::Builder::from_settings(&none).policy_mut().backups, None);
+
+    machine.project(
+        "on-failure = 'never'\n[retries]\nattempts = 0\njitter = 2\nbudget = -0.5\n\
+         memory-max = '8GiB'\ntraps = 'yes'\n[backups]\nslower = 0.5\ndone-min = 'half'\n",
+    );
+    machine.wrong(machine.reader(), &expect![[r#"
+        8 settings are wrong:
+          /project/samara.toml:1:14: on-failure: it is "never", and should be "continue", "stop", or "tolerate 5%"
+          /project/samara.toml:3:12: retries.attempts: it is the number 0, and should be a whole number of at least 1, such as 4
+          /project/samara.toml:4:10: retries.jitter: jitter = 2 must lie between 0 and 1
+          /project/samara.toml:5:10: retries.budget: budget = -0.5 must be 0 or more
+          /project/samara.toml:6:14: retries.memory-max: memory-max must be 4 GiB or less, which is what a component can address
+          /project/samara.toml:7:9: retries.traps: it is the text "yes", and should be true or false
+          /project/samara.toml:9:10: backups.slower: slower = 0.5 must be 1 or more
+          /project/samara.toml:10:12: backups.done-min: it is the text "half", and should be a number, such as 0.5"#]]);
 }
 
 /// The guide's table has exactly the settings there are, with their variables and defaults.

@@ -25,6 +25,7 @@ pub(super) enum Raw {
     Plain(String),
     Text(String),
     Integer(i128),
+    Float(f64),
     Flag(bool),
     List(Vec<Written>),
     /// Each with the place of its name.
@@ -62,7 +63,9 @@ impl Raw {
                 let number = i128::from_str_radix(integer.as_str(), integer.radix());
                 number.map_or(Self::Other("an integer too large"), Self::Integer)
             }
-            DeValue::Float(_) => Self::Other("a number with a point"),
+            DeValue::Float(float) => {
+                float.as_str().parse().map_or(Self::Other("a number that is too long"), Self::Float)
+            }
             DeValue::Datetime(_) => Self::Other("a date or time"),
             DeValue::Array(items) => Self::List(items.iter().map(written).collect()),
             DeValue::Table(table) => {
@@ -79,6 +82,7 @@ impl Raw {
         match self {
             Self::Plain(text) | Self::Text(text) => format!("the text {text:?}"),
             Self::Integer(number) => format!("the number {number}"),
+            Self::Float(number) => format!("the number {number}"),
             Self::Flag(flag) => format!("`{flag}`"),
             Self::List(_) => "a list".to_owned(),
             Self::Table(_) => "a table".to_owned(),
@@ -95,6 +99,18 @@ impl Reading {
         let setting = self.setting.clone();
         self.problems.push(Problem { origin: origin.clone(), setting, message: message.into() });
         None
+    }
+
+    /// Notes what a policy says of a value, if it says something.
+    pub(super) fn sound(&mut self, written: &Written, said: Result<(), String>) -> Option<()> {
+        match said {
+            Ok(()) => Some(()),
+            Err(message) => {
+                // The setting is named beside it.
+                let message = message.split_once(": ").map_or(&*message, |(_, rest)| rest);
+                self.fault(&written.origin, message)
+            }
+        }
     }
 
     fn misfit<T>(&mut self, written: &Written, wanted: &str) -> Option<T> {
@@ -146,6 +162,21 @@ impl Reading {
         match number {
             Some(number) if number > 0 => Some(number),
             _ => self.misfit(written, "a whole number of at least 1, such as 4"),
+        }
+    }
+
+    /// A number, with a point or without.
+    #[allow(clippy::cast_precision_loss, reason = "no setting has so many digits")]
+    pub(super) fn number(&mut self, written: &Written) -> Option<f64> {
+        let number = match &written.value {
+            Raw::Plain(text) => text.parse().ok(),
+            Raw::Integer(number) => Some(*number as f64),
+            Raw::Float(number) => Some(*number),
+            _ => None,
+        };
+        match number {
+            Some(number) => Some(number),
+            None => self.misfit(written, "a number, such as 0.5"),
         }
     }
 

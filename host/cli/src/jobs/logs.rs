@@ -1,0 +1,58 @@
+//! `samara logs`: what a job's tasks said.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use futures::TryStreamExt;
+use samara::{JobLine, LogOptions};
+
+use super::{JobName, find, open};
+use crate::globals::Globals;
+
+/// Prints what a job's tasks logged: the lines of each attempt, once it has ended.
+///
+/// With --json one object per line, {"task", "attempt", "level", "message"}.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    job: JobName,
+
+    /// Prints the lines of this task alone; tasks are counted from 0.
+    #[arg(long, value_name = "N")]
+    task: Option<u64>,
+
+    /// Goes on until the job has ended.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    let executor = open(globals)?;
+    let mut options = LogOptions::default().follow(arguments.follow);
+    if let Some(task) = arguments.task {
+        options = options.task(task);
+    }
+    samara::block_on(async {
+        let id = find(&executor, &arguments.job.job).await?;
+        let mut lines = executor.job_log(id, options).await?;
+        while let Some(line) = lines.try_next().await? {
+            let mut out = io::stdout().lock();
+            match globals.json {
+                true => writeln!(out, "{}", serde_json::to_string(&line)?)?,
+                false => writeln!(out, "{}", text(&line))?,
+            }
+        }
+        Ok::<_, anyhow::Error>(ExitCode::SUCCESS)
+    })
+}
+
+fn text(line: &JobLine) -> String {
+    let attempt = match line.attempt {
+        0 => String::new(),
+        attempt => format!(", attempt {}", attempt + 1),
+    };
+    let level = format!("{:?}", line.level).to_lowercase();
+    format!("task {}{attempt}: {level}: {}", line.task, line.message)
+}
