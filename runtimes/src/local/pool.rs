@@ -350,7 +350,7 @@ mod tests {
         let (_tree, local) = tree(1, 1, 4);
         let pool = &local.pool;
         let (done, ended) = tokio::sync::oneshot::channel();
-        let (cancel, pending) = (Cancel::default(), nobody(&pool));
+        let (cancel, pending) = (Cancel::default(), nobody(pool));
         pool.push(Request { batch: batch(0..1), cancel, pending, done });
         ended.blocking_recv().unwrap();
         assert_eq!(pool.lock().threads, 5);

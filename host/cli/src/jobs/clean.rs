@@ -100,7 +100,7 @@ async fn remove(
     arguments: &Arguments,
     globals: &Globals,
 ) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout();
     if arguments.dry_run {
         match globals.json {
             true => writeln!(out, "{}", json!({ "job": id.to_string() }))?,
