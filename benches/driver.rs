@@ -51,10 +51,11 @@ fn main() -> Result<()> {
 fn fresh(executor: &Executor, small: &Component) -> Result<()> {
     let rate = rate(FRESH, || {
         let inputs = (0..FRESH).map(|seed| (seed, 1));
-        Ok(samara::block_on(async {
-            executor.map(small, monte_carlo_pi::throw, inputs).await?.values().await
-        })?
-        .len())
+        let values = samara::block_on(async {
+            let job = executor.map(small, monte_carlo_pi::throw, inputs).await?;
+            Ok::<_, samara::Error>(job.values().await?)
+        })?;
+        Ok(values.len())
     })?;
     say(&format!("100,000 tasks, a fresh instance each: {rate:.0} tasks/s"))
 }
@@ -64,7 +65,8 @@ fn shared(executor: &Executor, programs: &Component) -> Result<()> {
     let rate = rate(SHARED, || {
         let inputs = (0..SHARED).map(|n| (n, 1));
         let values = samara::block_on(async {
-            executor.map(programs, values::add, inputs).reuse(true).await?.values().await
+            let job = executor.map(programs, values::add, inputs).reuse(true).await?;
+            Ok::<_, samara::Error>(job.values().await?)
         })?;
         ensure!(values.last() == Some(&SHARED));
         Ok(values.len())

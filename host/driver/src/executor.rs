@@ -125,7 +125,7 @@ impl Executor {
 
     /// Runs a function once per input.
     ///
-    /// The [`Map`] takes options, and is awaited for the [`Job`]: then the job is submitted, the
+    /// The [`Map`] takes options, and is awaited for the [`Job`](crate::Job): then the job is submitted, the
     /// component stored, the objects found and cut.
     ///
     /// # Errors
