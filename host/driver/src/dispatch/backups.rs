@@ -118,15 +118,20 @@ impl Running {
         }
     }
 
-    /// Cancels batches whose only task left has its value from another attempt.
+    /// Cancels batches whose running task has its value from another attempt. The tasks behind it
+    /// go into other batches; those that share an instance have no order, and are waited for.
     fn end_losers(&mut self) {
-        for batch in self.batches.values().filter(|batch| batch.is_last()) {
+        let shares = self.dispatch.template.reuse;
+        let mut behind = Vec::new();
+        for batch in self.batches.values_mut().filter(|batch| !shares || batch.is_last()) {
             let current = batch.current().map(|task| task.index);
             let ended = |index| self.backed.tasks.get(&index) == Some(&0);
             if current.is_some_and(ended) {
+                behind.append(&mut batch.take_behind());
                 batch.cancel.cancel();
             }
         }
+        self.queue.extend(behind.into_iter().map(|task| Queued { task, memory: None }));
     }
 }
 

@@ -77,6 +77,18 @@ impl InFlight {
         self.batch.tasks.get(at)
     }
 
+    /// Takes back the tasks behind the one that runs now.
+    pub(super) fn take_behind(&mut self) -> Vec<Task> {
+        let waiting = self.reported.iter_mut().enumerate().filter(|(_, reported)| !**reported);
+        let behind = waiting.skip(1).map(|(at, reported)| {
+            *reported = true;
+            self.batch.tasks[at].clone()
+        });
+        let behind: Vec<Task> = behind.collect();
+        self.left -= behind.len();
+        behind
+    }
+
     /// Whether one task is left.
     pub(super) fn is_last(&self) -> bool {
         self.left == 1
