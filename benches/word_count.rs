@@ -1,4 +1,4 @@
-//! How far is a reading guest from native code? Counts the words of 256 MiB, both ways, on all
+//! How far is a reading guest from native code? Counts the words of 1 GiB, both ways, on all
 //! cores; the native way with rayon, reading the same partitions and adding the same maps.
 //!
 //! `cargo bench -p samara-benches --bench word_count`
@@ -15,9 +15,9 @@ use samara::{Component, Executor, Objects};
 use samara_benches::{pair, root, text};
 use word_count::Counts;
 
-const SIZE: u64 = 256 << 20;
-const CHUNK: u64 = 8 << 20;
-const ROUNDS: usize = 7;
+const SIZE: u64 = 1 << 30;
+const CHUNK: u64 = 32 << 20;
+const ROUNDS: usize = 5;
 
 fn main() -> Result<()> {
     let path = text(SIZE)?;
