@@ -1,7 +1,8 @@
 //! Settings of an executor, and how one is made of them.
 
+use std::any::Any;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use samara_core::{Access, Clock, Grant, Grants, Limits, SystemClock};
@@ -36,7 +37,18 @@ pub struct Builder {
 
 /// The executor's own threads. May be dropped anywhere, inside another runtime as well.
 #[derive(Debug)]
-pub(crate) struct Io(Option<tokio::runtime::Runtime>);
+pub(crate) struct Io {
+    runtime: Option<tokio::runtime::Runtime>,
+    /// What runs guests, whose calls into the host wait on these threads.
+    guests: Option<Weak<dyn Any + Send + Sync>>,
+}
+
+/// How long the threads for I/O stay for guests of an executor that was dropped. Those are
+/// cancelled, and stop within some 20 ms.
+const GUESTS_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether they have.
+const GUESTS_TICK: Duration = Duration::from_millis(5);
 
 // === impl Builder ===
 
@@ -255,19 +267,38 @@ impl Io {
             .enable_time()
             .build()
             .map_err(|error| Error::Invalid(format!("cannot start threads for I/O: {error}")))?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { runtime: Some(runtime), guests: None })
+    }
+
+    /// Stays, once dropped, until nothing runs guests any more: one that waits in a call into the
+    /// host would else see its clock vanish.
+    #[cfg(feature = "local")]
+    pub(crate) fn stay_for(&mut self, guests: Weak<dyn Any + Send + Sync>) {
+        self.guests = Some(guests);
     }
 
     pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
-        self.0.as_ref().expect("there until dropped").handle()
+        self.runtime.as_ref().expect("there until dropped").handle()
     }
 }
 
 impl Drop for Io {
     fn drop(&mut self) {
-        // Waiting for the threads would panic where the executor is dropped by async code.
-        if let Some(runtime) = self.0.take() {
+        let Some(runtime) = self.runtime.take() else { return };
+        let guests = self.guests.take().filter(|guests| guests.strong_count() > 0);
+        let Some(guests) = guests else { return runtime.shutdown_background() };
+        // Waiting here would hold up, or panic, async code that drops an executor.
+        let name = std::thread::Builder::new().name("samara-io-end".to_owned());
+        let waiting = name.spawn(move || {
+            let mut left = GUESTS_WAIT;
+            while guests.strong_count() > 0 && !left.is_zero() {
+                std::thread::sleep(GUESTS_TICK);
+                left = left.saturating_sub(GUESTS_TICK);
+            }
             runtime.shutdown_background();
+        });
+        if let Err(error) = waiting {
+            tracing::warn!("threads for I/O ended before their guests: {error}");
         }
     }
 }

@@ -183,6 +183,20 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let sum = executor.map_reduce(&app, double, 1..=10_u64, add).await?.value().await?;
+    /// assert_eq!(sum, Some(110));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_reduce<F, G, A, O: Value, I: IntoInputs<A>>(
         &self,
         component: &Component,
@@ -199,6 +213,19 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map), and the task's own error.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// assert_eq!(executor.call(&app, double, 21).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn call<F, A, O: Value, X>(
         &self,
         component: &Component,
@@ -219,6 +246,22 @@ impl Executor {
     /// # Errors
     ///
     /// As [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let one = samara::Plan::values([bytes::Bytes::from_static(&[0x81, 21])]);
+    /// for output in executor.map_untyped(&app, "double", one).await?.values().await? {
+    ///     assert_eq!(&output.0[..], [0x18, 42], "CBOR for 42");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_untyped(&self, component: &Component, function: &str, inputs: Plan) -> Map<Encoded> {
         Map::new(self.request(component, function, Ok(inputs)))
     }
@@ -244,6 +287,21 @@ impl Executor {
     ///
     /// [`Error::Component`] where it is none, or of another world or version; [`Error::Invalid`]
     /// where this driver was built without an engine.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// for function in executor.functions(&app).await? {
+    ///     println!("{}: {}", function.name, function.signature);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn functions(&self, component: &Component) -> Result<Vec<FunctionInfo>, Error> {
         match self.ready(component).await? {
             Some(functions) => Ok(functions.to_vec()),
@@ -257,6 +315,19 @@ impl Executor {
     /// # Errors
     ///
     /// As [`functions`](Self::functions).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// println!("compiled: {:?}", executor.prepare(&app).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn prepare(&self, component: &Component) -> Result<CompiledCode, Error> {
         let (this, component) = (self.clone(), component.clone());
         let prepared = self.clone().on_io(async move {
@@ -609,6 +680,11 @@ impl Drop for Inner {
             // Memory answers at once. To wait for it would panic where the executor is dropped
             // inside `block_on`.
             let _cleared = clear(&*self.store.store).now_or_never();
+        }
+        #[cfg(feature = "local")]
+        if let Some(handler) = self.handler.take() {
+            let guests: Weak<samara_engine::Handler> = Arc::downgrade(&handler);
+            self.io.stay_for(guests);
         }
     }
 }

@@ -140,6 +140,21 @@ pub(crate) struct Numbers {
 impl<T> Job<T> {
     /// Gives each task of the next job further arguments beside this job's output: a tuple, in the
     /// order of the signature.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let doubled = executor.map(&app, double, 1..=3_u64).await?;
+    /// let sums = executor.map(&app, add, doubled.with((100_u64,))).await?.values().await?;
+    /// assert_eq!(sums, [102, 104, 106]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with<X>(self, further: X) -> Chained<T, X> {
         Chained { job: self, further }
@@ -181,6 +196,23 @@ impl<T: Value> Job<T> {
     }
 
     /// Results as tasks end, each with its task's number.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use futures::StreamExt;
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let mut results = executor.map(&app, double, 0..10_000_000_u64).await?.as_completed();
+    /// while let Some((index, result)) = results.next().await {
+    ///     println!("{index}: {}", result?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn as_completed(self) -> Completed<T> {
         self.shared.ledger.stream();
         Completed {
@@ -193,6 +225,24 @@ impl<T: Value> Job<T> {
     }
 
     /// Waits for every task; their results in the order of the inputs.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// for (index, result) in executor.map(&app, double, [1, 2]).await?.results().await.iter().enumerate() {
+    ///     match result {
+    ///         Ok(value) => println!("{index}: {value}"),
+    ///         Err(error) => println!("{index}: {} ({})", error, error.code()),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn results(self) -> Vec<Result<T, TaskError>> {
         self.wait().await;
         let shared = &self.shared;
@@ -279,6 +329,21 @@ impl<T: Value> Job<T> {
     /// # Errors
     ///
     /// [`Error::Invalid`] where the executor's store is private to this process.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let job = executor.map(&app, double, [1, 2]).await?;
+    /// println!("{}", serde_json::to_string(&job.reference()?).unwrap());
+    /// job.wait().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reference(&self) -> Result<JobRef, Error> {
         self.shared.reference()
     }
@@ -289,6 +354,21 @@ impl<T: Value> Job<T> {
     }
 
     /// The job in numbers, attempt by attempt, as far as it has come.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let job = executor.map(&app, double, [1, 2]).await?;
+    /// job.wait().await;
+    /// println!("{}", job.stats().to_csv());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stats(&self) -> JobStats {
         self.shared.stats()
     }
@@ -331,6 +411,21 @@ impl<T> TaskFuture<T> {
 
 impl<T: Value + Send + 'static> TaskFuture<T> {
     /// Calls back with the result, on one of the executor's threads, whether or not anybody waits.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// let job = executor.map(&app, double, [1, 2]).await?;
+    /// job.task(0).on_end(|result| println!("{result:?}"));
+    /// job.wait().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_end(self, callback: impl FnOnce(Result<T, TaskError>) + Send + 'static) {
         let executor = self.shared.executor.clone();
         executor.spawn(async move { callback(self.await) });

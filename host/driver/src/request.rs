@@ -42,6 +42,25 @@ enum State<T> {
 }
 
 /// A job about to be submitted: set its options, then `.await` it for the [`Job`].
+///
+/// ```no_run
+/// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+/// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+/// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+/// use std::time::Duration;
+/// use samara::{OnFailure, Retries};
+///
+/// let job = executor
+///     .map(&app, double, 0..1000_u64)
+///     .retries(Retries::default().attempts(6).user_errors(true))
+///     .on_failure(OnFailure::Tolerate(0.01))
+///     .time(Duration::from_secs(60))
+///     .job_time(Duration::from_secs(3600))
+///     .await?;
+/// job.wait().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is submitted unless awaited"]
 pub struct Map<O> {
     state: State<Job<O>>,
@@ -259,6 +278,25 @@ impl<O> MapThenReduce<O> {
 
     /// One value for each object rather than one over all: each reducer combines the values of one
     /// object's partitions.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+    /// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+    /// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+    /// #     Function::new("add", Kind::Reduce, ());
+    /// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+    /// # use samara::function::Pulled;
+    /// # const count: Function<(), (Pulled,), u64> = Function::new("count", Kind::Map, ());
+    /// let logs = samara::Objects::at("logs/*.log").chunk_bytes(8 << 20);
+    /// let counts = executor.map_reduce(&app, count, logs, add).per_object().await?.values().await?;
+    /// for (url, lines) in counts {
+    ///     println!("{url}: {lines}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn per_object(self) -> MapThenReduceGroups<O> {
         MapThenReduceGroups { state: self.state.restart(), reduce: self.reduce }
     }
