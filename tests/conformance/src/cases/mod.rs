@@ -16,6 +16,7 @@ mod chains;
 mod collect;
 mod ends;
 mod functions;
+mod idiom;
 mod inputs;
 mod jobs;
 mod objects;
@@ -46,6 +47,7 @@ pub fn cases() -> Vec<Case> {
         ends::CASES,
         sandbox::CASES,
         functions::CASES,
+        idiom::CASES,
     ];
     rooms.concat()
 }
