@@ -38,17 +38,16 @@ fn main() -> Result<()> {
     }
     // A component of ordinary size: that of the tests has a hundred functions.
     let small = Component::from_crate(root().join("examples/monte-carlo-pi/function"))?;
-    fresh(&executor, &small)?;
-    shared(&executor, &programs)?;
+    let (fresh, shared) = (fresh(&executor, &small)?, shared(&executor, &programs)?);
     calls(&executor, &small)?;
     plan(&executor)?;
     let stream = Command::new(std::env::current_exe()?).arg(STREAM).status()?;
     ensure!(stream.success(), "the streaming process failed");
-    Ok(())
+    peers(fresh, shared)
 }
 
 /// Tasks with a fresh instance each, from a range to their values in a vector.
-fn fresh(executor: &Executor, small: &Component) -> Result<()> {
+fn fresh(executor: &Executor, small: &Component) -> Result<f64> {
     let rate = rate(FRESH, || {
         let inputs = (0..FRESH).map(|seed| (seed, 1));
         let values = samara::block_on(async {
@@ -57,11 +56,12 @@ fn fresh(executor: &Executor, small: &Component) -> Result<()> {
         })?;
         Ok(values.len())
     })?;
-    say(&format!("100,000 tasks, a fresh instance each: {rate:.0} tasks/s"))
+    say(&format!("100,000 tasks, a fresh instance each: {rate:.0} tasks/s"))?;
+    Ok(rate)
 }
 
 /// The same where the tasks of a batch share an instance.
-fn shared(executor: &Executor, programs: &Component) -> Result<()> {
+fn shared(executor: &Executor, programs: &Component) -> Result<f64> {
     let rate = rate(SHARED, || {
         let inputs = (0..SHARED).map(|n| (n, 1));
         let values = samara::block_on(async {
@@ -71,7 +71,25 @@ fn shared(executor: &Executor, programs: &Component) -> Result<()> {
         ensure!(values.last() == Some(&SHARED));
         Ok(values.len())
     })?;
-    say(&format!("3,000,000 tasks, instances shared: {rate:.0} tasks/s"))
+    say(&format!("3,000,000 tasks, instances shared: {rate:.0} tasks/s"))?;
+    Ok(rate)
+}
+
+/// The same by Python's process pool, in the same run.
+fn peers(fresh: f64, shared: f64) -> Result<()> {
+    let python = Command::new("python3").arg(root().join("benches/peers.py")).output();
+    let said = match python {
+        Ok(ended) if ended.status.success() => String::from_utf8(ended.stdout)?,
+        _ => return say("python's process pool: not measured, python3 is not there"),
+    };
+    let (single, batched) = said.trim().split_once(' ').context("two rates")?;
+    let (single, batched): (f64, f64) = (single.parse()?, batched.parse()?);
+    say(&format!(
+        "python's process pool: {single:.0} tasks/s one by one, {batched:.0} in batches; \
+         ours {:.2} and {:.2} times that",
+        fresh / single,
+        shared / batched
+    ))
 }
 
 /// Tasks per second, of which there must be so many.

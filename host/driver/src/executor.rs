@@ -486,7 +486,8 @@ impl Executor {
     ) -> Arc<Shared> {
         let (inner, Known { expected, partitions, cancel }) = (&self.0, known);
         let tasks = expected.map(|tasks| tasks as u64);
-        let (finish, finished) = watch::channel(false);
+        // Without a log there is nothing to wait for once the last task has ended.
+        let (finish, finished) = watch::channel(inner.ephemeral);
         let progress = match options.progress {
             true => Progress::bar(&template.function, tasks),
             false => Progress::default(),
