@@ -248,9 +248,8 @@ pub(crate) async fn start(
     reduce_options.progress = false;
     let on_failure = options.policy.on_failure;
     let plan = Ok(Plan::values([]));
-    let executor_clone = executor.clone();
     let request = Request {
-        executor: executor_clone,
+        executor: executor.clone(),
         component,
         function: reduce,
         plan,

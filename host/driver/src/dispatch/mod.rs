@@ -463,7 +463,10 @@ impl Running {
         let mut start = 0;
         for (index, end) in shared.indices.iter().zip(&shared.ends) {
             let end = *end as usize;
-            if batch.take(*index).is_some() && start <= end && end <= shared.outputs.len() {
+            // A task whose output is not there has no report, and so counts as lost.
+            let there = start <= end && end <= shared.outputs.len();
+            if there && batch.take(*index).is_some() {
+                self.backed.end(*index);
                 self.end(*index, Ok(Output::Inline(shared.outputs.slice(start..end))));
             }
             start = end;

@@ -27,6 +27,8 @@ enum Act {
     Omit,
     /// The batch is answered twice for this task.
     Repeat,
+    /// The task is said to have shared an instance, and its output is not there.
+    Garble,
     /// The task runs until it is cancelled.
     Hang,
     /// The worker never answers.
@@ -84,6 +86,12 @@ impl Runtime for Script {
                 Act::PlatformFails(kind) => Outcome::Platform(Error::new(kind, "told so")),
                 Act::LoseBatch => return Err(Error::new(ErrorKind::Lost, "the answer is lost")),
                 Act::Omit => continue,
+                Act::Garble => {
+                    let (indices, ends) = (vec![task.index], vec![9]);
+                    let shared = samara_core::Shared { indices, ends, ..Default::default() };
+                    observer.ended(Reports::Shared(Box::new(shared)));
+                    continue;
+                }
                 Act::Hang => {
                     while !cancel.is_cancelled() {
                         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -229,6 +237,13 @@ fn a_lost_answer_loses_no_task() {
 fn a_task_that_an_answer_leaves_out_is_tried_again() {
     let came = run(10, &[(4, &[Act::Omit])]);
     assert!(came.results.iter().all(Result::is_ok));
+    assert_eq!(attempts_of(&came, 4), 2);
+}
+
+#[test]
+fn a_task_whose_output_is_not_in_its_answer_is_tried_again() {
+    let came = run(10, &[(4, &[Act::Garble])]);
+    assert_eq!(value(&came.results[4]), b"4");
     assert_eq!(attempts_of(&came, 4), 2);
 }
 
