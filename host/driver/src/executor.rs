@@ -29,7 +29,7 @@ use crate::progress::Progress;
 use crate::request::{Options, Request};
 use crate::{
     Builder, Call, Component, Encoded, Error, Inputs as IntoInputs, Map, MapThenReduce, Objects,
-    Plan, Value,
+    Plan, Value, timer,
 };
 
 /// Submits jobs to one runtime and one store. Clones share both.
@@ -658,8 +658,7 @@ impl Executor {
 
     /// Ends after `time`, whatever async runtime the caller has.
     pub(crate) fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        let slept = self.0.io.handle().spawn(async move { tokio::time::sleep(time).await });
-        slept.map(|_| ()).boxed()
+        timer::sleep(self.0.io.handle().clone(), time).boxed()
     }
 
     /// Runs a future on the executor's threads, so that the caller's runtime does not matter.

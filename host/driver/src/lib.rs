@@ -79,6 +79,7 @@ mod request;
 pub mod settings;
 pub mod storage;
 mod summary;
+mod timer;
 
 pub use futures::executor::block_on;
 pub use samara_core::{

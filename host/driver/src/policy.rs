@@ -222,7 +222,8 @@ impl Retries {
     pub(crate) fn wait(&self, attempt: u32, random: u8) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         let full = self.backoff.saturating_mul(doubled).min(self.backoff_max);
-        full.saturating_sub(full.mul_f64(self.jitter * f64::from(random) / 255.0))
+        let part = full.as_secs_f64() * self.jitter * f64::from(random) / 255.0;
+        full.saturating_sub(Duration::try_from_secs_f64(part).unwrap_or(full))
     }
 }
 
@@ -392,6 +393,14 @@ mod tests {
         assert_eq!(retries.wait(3, 0), Duration::from_millis(400));
         assert_eq!(retries.wait(3, 255), Duration::from_millis(200));
         assert_eq!(retries.wait(60, 0), retries.backoff_max);
+    }
+
+    #[test]
+    fn waits_without_end_are_waits() {
+        let retries = Retries::default().backoff(Duration::MAX).backoff_max(Duration::MAX);
+        assert_eq!(retries.wait(1, 0), Duration::MAX);
+        assert_eq!(retries.jitter(1.0).wait(9, 255), Duration::ZERO);
+        assert!(retries.wait(2, 128) > Duration::from_secs(1 << 60));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use samara_core::{
     Batch, Cancel, Clock, Error, ErrorKind, LogLine, Outcome, Output, Report, Reports, Retry,
     Runtime, Stats, Task,
@@ -30,7 +30,7 @@ use crate::ledger::{Ledger, TaskResult};
 use crate::policy::{Backups, OnFailure, Retries};
 use crate::progress::Progress;
 use crate::summary::AttemptStats;
-use crate::{TaskEnd, TaskError};
+use crate::{TaskEnd, TaskError, timer};
 
 /// Batches in flight per slot: while one runs the next one waits beside it.
 const BATCHES_PER_SLOT: usize = 2;
@@ -47,6 +47,10 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// Events that are handled before batches are made again.
 const EVENTS_AT_ONCE: usize = 256;
+
+/// What the rest of a job comes to whose dispatcher panicked.
+const GAVE_UP: &str = "the driver panicked over this job: in its callback for tasks that end, if it \
+                       has one, or by a defect of Samara's";
 
 /// Told of each task as it ends for good.
 pub(crate) type OnEnd = Arc<dyn Fn(&TaskEnd<'_>) + Send + Sync>;
@@ -141,8 +145,26 @@ struct Running {
 impl Dispatch {
     /// Runs every task of the feed, each to a result in the ledger.
     pub(crate) async fn run(self, feed: Feed) {
+        let (ledger, cancel) = (Arc::clone(&self.ledger), self.cancel.clone());
+        let (job, function) = (self.template.job, self.template.function.clone());
+        if std::panic::AssertUnwindSafe(self.run_on(feed)).catch_unwind().await.is_ok() {
+            return;
+        }
+        // A callback's panic, or a defect of ours. Whoever waits for the job is told.
+        cancel.cancel();
+        let error = Error::new(ErrorKind::Internal, GAVE_UP);
+        let lost = |index: usize| {
+            let (function, partition) = (function.clone(), None);
+            let name = TaskName { job, function, index: index as u64, partition };
+            (index, Err(TaskError::new(name, 1, Cause::Platform(error.clone()), Vec::new())))
+        };
+        ledger.end((0..ledger.counts().tasks).map(lost));
+        ledger.close();
+    }
+
+    async fn run_on(self, feed: Feed) {
         let (sender, events) = mpsc::unbounded_channel();
-        let deadline = self.policy.time.map(|time| self.clock.monotonic() + time);
+        let deadline = self.policy.time.and_then(|time| timer::after(self.clock.monotonic(), time));
         let running = Running {
             dispatch: self,
             feed,
@@ -273,7 +295,7 @@ impl Running {
 
     fn stop(&mut self, why: Error) {
         self.dispatch.cancel.cancel();
-        let grace = self.dispatch.clock.monotonic() + CANCEL_GRACE;
+        let grace = self.dispatch.clock.monotonic().saturating_add(CANCEL_GRACE);
         self.stopped.get_or_insert((why, grace));
     }
 
@@ -361,12 +383,13 @@ impl Running {
         let backups = self.dispatch.policy.backups.is_some()
             && self.queue.is_empty()
             && !self.batches.is_empty();
-        let tick = backups.then(|| now + BACKUP_TICK);
+        let tick = backups.then(|| now.saturating_add(BACKUP_TICK));
         let grace = self.stopped.as_ref().map(|(_, grace)| *grace);
         let deadline = self.deadline.filter(|_| self.stopped.is_none());
         let due = [retry, tick, grace, deadline].into_iter().flatten().min()?;
-        // The timer counts whole milliseconds: an early wake would spin.
-        Some(due.saturating_sub(now) + Duration::from_millis(1))
+        // What is due later is looked at again. The timer counts whole milliseconds: an early wake
+        // would spin.
+        Some(due.saturating_sub(now).min(timer::SLEEP_MAX) + Duration::from_millis(1))
     }
 
     /// Queues the retries that are due, and starts the backups that are called for.
@@ -514,7 +537,9 @@ impl Running {
         let job_memory = self.dispatch.template.limits.memory_bytes;
         let memory = (next_memory != job_memory).then_some(next_memory);
         let again = Task { attempt: task.attempt + 1, ..task.clone() };
-        let due = (self.dispatch.clock.monotonic() + wait, self.number());
+        // One that is never due waits for the job's end.
+        let due = timer::after(self.dispatch.clock.monotonic(), wait).unwrap_or(Duration::MAX);
+        let due = (due, self.number());
         self.waiting.insert(due, Queued { task: again, memory });
     }
 

@@ -376,3 +376,34 @@ fn callbacks_are_told_of_each_task_once() {
     told.sort_unstable();
     assert_eq!(told, [(0, false), (1, true), (2, false), (3, false), (4, false)]);
 }
+
+#[test]
+fn times_beyond_every_clock_are_no_end() {
+    let retries = quick().backoff(Duration::MAX).backoff_max(Duration::MAX).jitter(0.0);
+    let policy = Policy { time: Some(Duration::MAX), ..with_retries(retries) };
+    let lost: &[Act] = &[Act::PlatformFails(ErrorKind::Lost)];
+    let came = run_with(3, &[(1, lost)], policy.clone(), |dispatch| {
+        let (cancel, wake) = (dispatch.cancel.clone(), Arc::clone(&dispatch.wake));
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            cancel.cancel();
+            wake.notify_one();
+        });
+    });
+    assert!(came.results[0].is_ok() && came.results[2].is_ok());
+    assert_eq!(kind(&came.results[1]), ErrorKind::Cancelled, "it waited for its turn");
+    assert_eq!((attempts_of(&came, 1), came.summary.retries), (1, 1));
+    let came = run_with(3, &[], policy, |_| {});
+    assert!(came.results.iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_callback_that_panics_ends_its_job() {
+    let policy =
+        Policy { on_end: Some(Arc::new(|end| assert_ne!(end.index, 7))), ..Policy::default() };
+    let came = run_with(20, &[], policy, |_| {});
+    let lost = came.results.iter().filter(|result| result.is_err());
+    assert!(lost.clone().count() > 0 && lost.clone().all(|r| kind(r) == ErrorKind::Internal));
+    let text = lost.clone().next_back().unwrap().as_ref().unwrap_err().to_string();
+    assert!(text.contains("callback"), "{text}");
+}

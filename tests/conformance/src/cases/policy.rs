@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use samara::{Backups, Cause, Ended, Exceeded, Job, OnFailure, Retries, TaskError};
+use samara::{Backups, Cause, Ended, Exceeded, Job, OnFailure, Retries, TaskError, Until};
 use samara_programs::{ends, reduce, reuse, sandbox};
 
 use super::{collected, results, table, wait};
@@ -16,6 +16,7 @@ table! {
     memory_is_doubled_up_to_its_maximum,
     time_is_limited_for_each_task,
     the_jobs_time_ends_tasks_that_never_started,
+    times_without_end_are_no_end,
     the_first_failure_stops_the_rest_where_asked,
     a_part_of_failures_is_tolerated,
     a_reduce_leaves_tolerated_failures_out,
@@ -112,6 +113,21 @@ fn the_jobs_time_ends_tasks_that_never_started(context: &Context) {
     assert!(text.contains("the job's time of 800ms was over"), "{text}");
     // The slot is free again.
     assert!(wait(executor.call(context.programs(), sandbox::sleeps, 1)).is_ok());
+}
+
+fn times_without_end_are_no_end(context: &Context) {
+    let forever = Duration::MAX;
+    let map = context.executor().map(context.programs(), ends::fails_before_attempt, [0, 1]);
+    let retries = Retries::default().user_errors(true).backoff(forever).backoff_max(forever);
+    let map = map.retries(retries.jitter(0.0)).time(forever).job_time(forever);
+    let job = wait(map).unwrap();
+    assert!(wait(job.wait_until(Until::Any, Some(forever))).reached);
+    // The other waits for an attempt that is never due.
+    let waited = wait(job.wait_until(Until::All, Some(Duration::from_millis(200))));
+    assert_eq!((waited.done, waited.reached), (1, false));
+    job.cancel();
+    assert!(wait(job.wait_until(Until::All, Some(forever))).reached);
+    assert_eq!(codes(&results(Ok(job))), ["", "cancelled"]);
 }
 
 fn the_first_failure_stops_the_rest_where_asked(context: &Context) {
