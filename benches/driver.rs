@@ -1,6 +1,6 @@
 //! How many tiny tasks does the driver get through, how quick is one call, and what does it take?
 //!
-//! `cargo bench -p samara-benches --bench driver`
+//! `cargo bench -p samara-benches --bench driver`, or a part of it: `… -- calls fresh`.
 
 use std::fs;
 use std::process::Command;
@@ -27,23 +27,44 @@ const CALLS: usize = 10_000;
 
 const OBJECTS: usize = 100_000;
 
+/// What is measured, in this order.
+const PARTS: [&str; 5] = ["fresh", "shared", "calls", "plan", "stream"];
+
 /// The argument that makes this program the process whose memory is measured.
 const STREAM: &str = "--stream";
 
 fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asked = |part: &str| arguments.iter().any(|argument| argument == part);
+    let all = !PARTS.iter().any(|part| asked(part));
     let programs = Component::from_crate(root().join("tests/programs"))?;
     let executor = Executor::builder().progress(false).build()?;
-    if std::env::args().any(|argument| argument == STREAM) {
+    if asked(STREAM) {
         return stream(&executor, &programs);
     }
     // A component of ordinary size: that of the tests has a hundred functions.
     let small = Component::from_crate(root().join("examples/monte-carlo-pi/function"))?;
-    let (fresh, shared) = (fresh(&executor, &small)?, shared(&executor, &programs)?);
-    calls(&executor, &small)?;
-    plan(&executor)?;
+    let mut rates = Vec::new();
+    for part in PARTS.into_iter().filter(|part| all || asked(part)) {
+        match part {
+            "fresh" => rates.push(fresh(&executor, &small)?),
+            "shared" => rates.push(shared(&executor, &programs)?),
+            "calls" => calls(&executor, &small)?,
+            "plan" => plan(&executor)?,
+            _ => streamed()?,
+        }
+    }
+    match rates[..] {
+        [fresh, shared] => peers(fresh, shared),
+        _ => Ok(()),
+    }
+}
+
+/// Measures memory in a process of its own.
+fn streamed() -> Result<()> {
     let stream = Command::new(std::env::current_exe()?).arg(STREAM).status()?;
     ensure!(stream.success(), "the streaming process failed");
-    peers(fresh, shared)
+    Ok(())
 }
 
 /// Tasks with a fresh instance each, from a range to their values in a vector.
