@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, poll_fn};
 use samara_core::{
     Batch, Cancel, Clock, ComponentId, FunctionInfo, Grants, JobId, Runtime, layout,
 };
@@ -77,6 +77,12 @@ pub enum CompiledCode {
 
 /// The functions of a component.
 pub(crate) type Functions = Arc<[FunctionInfo]>;
+
+/// A job that is ready to run.
+pub(crate) struct Begun {
+    shared: Arc<Shared>,
+    running: BoxFuture<'static, ()>,
+}
 
 /// What is known of a job's inputs before any of them is taken.
 pub(crate) struct Known {
@@ -397,7 +403,12 @@ impl Executor {
     }
 
     /// Submits a job.
-    pub(crate) async fn submit(&self, mut request: Request) -> Result<Arc<Shared>, Error> {
+    pub(crate) async fn submit(&self, request: Request) -> Result<Arc<Shared>, Error> {
+        Ok(self.begun(request).await?.spawn())
+    }
+
+    /// Makes a job ready to run.
+    pub(crate) async fn begun(&self, mut request: Request) -> Result<Begun, Error> {
         let plan = std::mem::replace(&mut request.plan, Ok(Plan::values([])))?;
         request.options.check()?;
         self.check_function(&request.component, &request.function).await?;
@@ -445,16 +456,11 @@ impl Executor {
     ) -> Result<Arc<Shared>, Error> {
         self.check_function(&request.component, &request.function).await?;
         let inputs = Known { expected: None, partitions: None, cancel: Cancel::default() };
-        self.start(request, feed, inputs).await
+        Ok(self.start(request, feed, inputs).await?.spawn())
     }
 
-    /// Writes down what is to be done, and begins with it.
-    async fn start(
-        &self,
-        request: Request,
-        feed: Feed,
-        known: Known,
-    ) -> Result<Arc<Shared>, Error> {
+    /// Writes down what is to be done.
+    async fn start(&self, request: Request, feed: Feed, known: Known) -> Result<Begun, Error> {
         let (inner, Request { component, function, options, .. }) = (&self.0, request);
         let tasks = known.expected.map(|tasks| tasks as u64);
         let template = Batch {
@@ -483,7 +489,7 @@ impl Executor {
         options: Options,
         feed: Feed,
         known: Known,
-    ) -> Arc<Shared> {
+    ) -> Begun {
         let (inner, Known { expected, partitions, cancel }) = (&self.0, known);
         let tasks = expected.map(|tasks| tasks as u64);
         // Without a log there is nothing to wait for once the last task has ended.
@@ -520,15 +526,15 @@ impl Executor {
         // A job that a task started is not waited for until it begins: it writes its own manifest.
         let late = (dispatch.template.depth > 0).then(|| self.manifest(&dispatch.template, tasks));
         let wake = Arc::clone(&shared.wake);
-        self.spawn(async move {
+        let running = async move {
             let job = dispatch.template.job;
             if let (Some(manifest), Some(store)) = (late, &store) {
                 manifest.write_late(store).await;
             }
             dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake));
             dispatch.run(feed).await;
-        });
-        shared
+        };
+        Begun { shared, running: running.boxed() }
     }
 
     /// The functions of a component that is stored and can run; none where this driver has no
@@ -668,6 +674,28 @@ impl Executor {
     ) -> Result<T, Error> {
         let spawned = self.0.io.handle().spawn(future);
         spawned.await.map_err(|error| Error::Invalid(format!("submitting ended: {error}")))?
+    }
+}
+
+// === impl Begun ===
+
+impl Begun {
+    /// Runs it on the executor's threads.
+    pub(crate) fn spawn(self) -> Arc<Shared> {
+        self.shared.executor.spawn(self.running);
+        self.shared
+    }
+
+    /// Runs it on the thread that waits for it, which need be woken but once; where the job has no
+    /// log, so that nothing of it is to go on when it is dropped.
+    pub(crate) async fn here(mut self) -> Arc<Shared> {
+        let io = self.shared.executor.0.io.handle().clone();
+        poll_fn(|context| {
+            let _its_timers = io.enter();
+            self.running.poll_unpin(context)
+        })
+        .await;
+        self.shared
     }
 }
 

@@ -56,7 +56,7 @@ fn started(executor: &Executor, template: Batch, chunk: &Chunk, known: Known) ->
     let id = template.job;
     let mut options = executor.options().clone();
     options.progress = false;
-    let shared = executor.begin(template, options, Feed::ready(chunk), known);
+    let shared = executor.begin(template, options, Feed::ready(chunk), known).spawn();
     Started { id, results: Job::new(shared).as_completed() }
 }
 

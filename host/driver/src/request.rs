@@ -259,7 +259,12 @@ impl<O: Value + 'static> Future for Call<O> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let submit = |request: Request| {
             async move {
-                let job = Job::<O>::new(request.executor.clone().submit(request).await?);
+                let executor = request.executor.clone();
+                // A callback is called on the executor's threads, and a log ends by itself.
+                let alone = executor.is_ephemeral() && request.options.policy.on_end.is_none();
+                let begun = executor.begun(request).await?;
+                let shared = if alone { begun.here().await } else { begun.spawn() };
+                let job = Job::<O>::new(shared);
                 job.wait().await;
                 Ok(job.task(0).await?)
             }

@@ -5,15 +5,22 @@
 //! the last permit its depth allows has left one to the next level, so the deepest can always go
 //! on.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use samara_core::nested::DEPTH_MAX;
 
 /// Lends a fixed number of permits.
 #[derive(Debug)]
 pub(crate) struct Permits {
-    free: Mutex<u32>,
+    state: Mutex<State>,
     returned: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    free: u32,
+    /// Threads that wait for one.
+    waiting: u32,
 }
 
 /// One permit; dropping it gives it back.
@@ -25,7 +32,8 @@ pub(crate) struct Permit<'a>(&'a Permits);
 impl Permits {
     /// Permits for `count` tasks that are in no other, and those that are kept for nested ones.
     pub(crate) fn new(count: u32) -> Self {
-        Self { free: Mutex::new(Self::in_all(count)), returned: Condvar::new() }
+        let state = State { free: Self::in_all(count), waiting: 0 };
+        Self { state: Mutex::new(state), returned: Condvar::new() }
     }
 
     /// How many instances there may be where `count` may be of tasks that are in no other.
@@ -36,10 +44,18 @@ impl Permits {
     /// Waits for a permit for a task of that depth.
     pub(crate) fn take(&self, depth: u32) -> Permit<'_> {
         let kept = DEPTH_MAX.saturating_sub(depth);
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.returned.wait_while(free, |free| *free <= kept);
-        *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
+        let mut state = self.lock();
+        while state.free <= kept {
+            state.waiting += 1;
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        state.free -= 1;
         Permit(self)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,9 +63,15 @@ impl Permits {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        // All: the one that is woken may be of a depth that has to go on waiting.
-        self.0.returned.notify_all();
+        let mut state = self.0.lock();
+        state.free += 1;
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        // To wake nobody is a call into the kernel too, and there is a permit for each task.
+        if somebody_waits {
+            // All: the one that is woken may be of a depth that has to go on waiting.
+            self.0.returned.notify_all();
+        }
     }
 }
 
@@ -83,6 +105,6 @@ mod tests {
         let _roots = [permits.take(0), permits.take(0)];
         // Each level waits for the one below; were none kept, the first of these would hang.
         let _below: Vec<_> = (1..=DEPTH_MAX).map(|depth| permits.take(depth)).collect();
-        assert_eq!(*permits.free.lock().unwrap(), 0);
+        assert_eq!(permits.lock().free, 0);
     }
 }

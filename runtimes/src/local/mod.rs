@@ -64,18 +64,26 @@ impl Runtime for Local {
         observer: Arc<dyn Observer>,
     ) -> Result<(), Error> {
         let (done, mut ended) = oneshot::channel();
+        let alone = batch.tasks.len() == 1;
         let (unsent, clock) = (Mutex::default(), self.pool.clock());
         let pending = Arc::new(Pending { unsent, clock, observer });
         self.pool.push(Request { batch, cancel, pending: Arc::clone(&pending), done });
         loop {
-            match tokio::time::timeout(REPORTS_LATE, &mut ended).await {
+            let ended = match alone {
+                // No report can wait behind it, and a timer costs as much as a tiny task.
+                true => Ok((&mut ended).await),
+                false => tokio::time::timeout(REPORTS_LATE, &mut ended).await,
+            };
+            // The last reports go with the batch's end: whoever waits is woken once.
+            pending.send();
+            match ended {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(_)) => {
                     let text = "the thread that ran the batch ended: a defect of Samara's";
                     return Err(Error::new(ErrorKind::Lost, text));
                 }
                 // The thread is in a long task, and cannot send what came before it.
-                Err(_) => pending.send(),
+                Err(_) => {}
             }
         }
     }
@@ -141,7 +149,6 @@ impl Request {
         // A panic here is a defect of ours. The slot survives it; the tasks without a report count
         // as lost and are tried again.
         let ran = std::panic::catch_unwind(run);
-        pending.send();
         if ran.is_ok() {
             let _nobody_waits = done.send(());
         }

@@ -89,7 +89,7 @@ impl Pool {
             state.queues.resize_with(depth + 1, Level::default);
         }
         state.queues[depth].queue.push_back(request);
-        self.wake(&mut state);
+        self.wake(state);
     }
 
     /// Ends the threads after the batches they run; what is queued is dropped, and so lost.
@@ -101,14 +101,16 @@ impl Pool {
     }
 
     /// Sees to it that a thread takes what may begin now.
-    fn wake(&self, state: &mut State) {
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         if state.next(self.config.slots).is_none() {
             return;
         }
         if state.idle > 0 {
+            // Whoever is woken finds the lock free.
+            drop(state);
             self.changed.notify_one();
         } else if state.threads - state.waiting < self.config.slots
-            && let Err(error) = self.start_thread(state)
+            && let Err(error) = self.start_thread(&mut state)
         {
             // Whoever ends next takes it. Where all threads wait nobody ends, but a task's time is
             // limited, and it says what it waited for.
@@ -157,7 +159,7 @@ impl Pool {
                 let request = level.queue.pop_front();
                 state.computing += 1;
                 // What was pushed while this thread was on its way may be for others.
-                self.wake(&mut state);
+                self.wake(state);
                 return request;
             }
             state.idle += 1;
@@ -194,7 +196,7 @@ impl Waits for Pool {
         let mut state = self.lock();
         state.computing -= 1;
         state.waiting += 1;
-        self.wake(&mut state);
+        self.wake(state);
     }
 
     fn end(&self) {

@@ -99,7 +99,7 @@ impl Running {
         }
         let free = slots.saturating_sub(self.batches.len());
         let slow = self.batches.values().filter_map(|batch| {
-            let since = batch.running_since?;
+            let since = batch.running_since()?;
             let task = batch.current()?;
             let slow = now.saturating_sub(since) > threshold;
             (slow && !self.backed.tasks.contains_key(&task.index))

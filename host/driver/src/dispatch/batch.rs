@@ -1,33 +1,45 @@
 //! A batch that a runtime has, and what it tells of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use samara_core::{Batch, Cancel, Observer, Reports, Task};
+use samara_core::{Batch, Cancel, Clock, Observer, Reports, Task};
 use tokio::sync::mpsc;
 
-/// What a runtime tells.
-#[derive(Debug)]
-pub(super) enum Event {
-    Started(u64),
-    Ended(u64, Reports),
-}
+/// What a runtime tells: which batch, and what some of its tasks came to.
+pub(super) type Event = (u64, Reports);
 
 /// Tells the dispatcher of one batch.
 #[derive(Debug)]
 pub(super) struct Watch {
-    pub(super) batch: u64,
-    pub(super) events: mpsc::UnboundedSender<Event>,
+    batch: u64,
+    events: mpsc::UnboundedSender<Event>,
+    clock: Arc<dyn Clock>,
+    /// When it left its queue, by the monotonic clock. Looked at where it is asked for: to wake the
+    /// dispatcher for each start costs as much as a tiny task.
+    started: OnceLock<Duration>,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(super) fn new(
+        batch: u64,
+        events: mpsc::UnboundedSender<Event>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { batch, events, clock, started: OnceLock::new() }
+    }
 }
 
 impl Observer for Watch {
     fn started(&self) {
-        // The dispatcher is gone only where nobody waits any more.
-        let _gone = self.events.send(Event::Started(self.batch));
+        let _the_first_counts = self.started.set(self.clock.monotonic());
     }
 
     fn ended(&self, reports: Reports) {
-        let _gone = self.events.send(Event::Ended(self.batch, reports));
+        // The dispatcher is gone only where nobody waits any more.
+        let _gone = self.events.send((self.batch, reports));
     }
 }
 
@@ -36,10 +48,11 @@ impl Observer for Watch {
 pub(super) struct InFlight {
     batch: Arc<Batch>,
     pub(super) cancel: Cancel,
+    watch: Arc<Watch>,
     /// By the driver's clock, since the Unix epoch.
     pub(super) submitted: Duration,
-    /// Since when the task runs that is the first without a report, by the monotonic clock.
-    pub(super) running_since: Option<Duration>,
+    /// When the last report came, by the monotonic clock.
+    pub(super) reported_at: Option<Duration>,
     reported: Vec<bool>,
     left: usize,
     /// Where the next report is expected: mostly they come in the order of the tasks.
@@ -49,10 +62,20 @@ pub(super) struct InFlight {
 // === impl InFlight ===
 
 impl InFlight {
-    pub(super) fn new(batch: Arc<Batch>, cancel: Cancel, submitted: Duration) -> Self {
+    pub(super) fn new(
+        batch: Arc<Batch>,
+        cancel: Cancel,
+        watch: Arc<Watch>,
+        submitted: Duration,
+    ) -> Self {
         let left = batch.tasks.len();
         let reported = vec![false; left];
-        Self { batch, cancel, submitted, running_since: None, reported, left, next: 0 }
+        Self { batch, cancel, watch, submitted, reported_at: None, reported, left, next: 0 }
+    }
+
+    /// Since when the task runs that is the first without a report, by the monotonic clock.
+    pub(super) fn running_since(&self) -> Option<Duration> {
+        self.reported_at.or_else(|| self.watch.started.get().copied())
     }
 
     /// The task of this number, at its first report.

@@ -329,9 +329,11 @@ impl Running {
         }
         let (batch, cancel) = (Arc::new(batch), dispatch.cancel.child());
         let number = self.number();
-        let watch = Arc::new(Watch { batch: number, events: self.sender.clone() });
-        let submitted = self.dispatch.clock.unix();
-        let in_flight = InFlight::new(Arc::clone(&batch), cancel.clone(), submitted);
+        let clock = Arc::clone(&self.dispatch.clock);
+        let submitted = clock.unix();
+        let watch = Arc::new(Watch::new(number, self.sender.clone(), clock));
+        let in_flight =
+            InFlight::new(Arc::clone(&batch), cancel.clone(), Arc::clone(&watch), submitted);
         self.batches.insert(number, in_flight);
         let runtime = Arc::clone(&self.dispatch.runtime);
         let invoked = async move { (number, runtime.invoke(batch, cancel, watch).await) };
@@ -380,9 +382,11 @@ impl Running {
     fn next_due(&self) -> Option<Duration> {
         let now = self.dispatch.clock.monotonic();
         let retry = self.waiting.keys().next().map(|(due, _)| *due);
-        let backups = self.dispatch.policy.backups.is_some()
-            && self.queue.is_empty()
-            && !self.batches.is_empty();
+        let tasks = || self.dispatch.ledger.counts().tasks as u64;
+        let policy = self.dispatch.policy.backups.as_ref();
+        let backups = self.queue.is_empty()
+            && !self.batches.is_empty()
+            && policy.is_some_and(|policy| tasks() >= policy.tasks_min);
         let tick = backups.then(|| now.saturating_add(BACKUP_TICK));
         let grace = self.stopped.as_ref().map(|(_, grace)| *grace);
         let deadline = self.deadline.filter(|_| self.stopped.is_none());
@@ -410,20 +414,10 @@ impl Running {
         }
     }
 
-    fn take_event(&mut self, event: Event) {
-        let now = self.dispatch.clock.monotonic();
-        let (number, reports) = match event {
-            Event::Started(number) => {
-                if let Some(batch) = self.batches.get_mut(&number) {
-                    batch.running_since.get_or_insert(now);
-                }
-                return;
-            }
-            Event::Ended(number, reports) => (number, reports),
-        };
+    fn take_event(&mut self, (number, reports): Event) {
         // A batch that was given up: its tasks have their results.
         let Some(mut batch) = self.batches.remove(&number) else { return };
-        batch.running_since = Some(now);
+        batch.reported_at = Some(self.dispatch.clock.monotonic());
         match reports {
             Reports::Each(reports) => {
                 for report in reports {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use samara::{Cause, TaskError};
+use futures::{FutureExt, StreamExt};
+use samara::{Cause, Retries, TaskError};
 use samara_programs::{ends, sandbox, task, values};
 
 use super::{table, wait};
@@ -18,6 +18,8 @@ table! {
     cancelling_stops_running_guests,
     cancelling_wakes_a_sleeping_guest_and_one_that_asks,
     dropping_a_job_cancels_it,
+    dropping_a_call_cancels_it,
+    calls_run_side_by_side_and_end_in_time needs Slots(2),
     an_executor_may_be_dropped_inside_an_async_runtime,
     an_executor_may_be_dropped_inside_block_on,
     a_task_knows_which_it_is,
@@ -108,6 +110,32 @@ fn dropping_a_job_cancels_it(context: &Context) {
     let executor = context.builder().slots(1).build().unwrap();
     drop(wait(executor.map(context.programs(), ends::loops, [(); 3])).unwrap());
     assert_eq!(wait(executor.call(context.programs(), values::add, (1, 2))).unwrap(), 3);
+}
+
+fn dropping_a_call_cancels_it(context: &Context) {
+    let executor = context.builder().slots(1).build().unwrap();
+    let mut call = executor.call(context.programs(), ends::loops, ());
+    assert!((&mut call).now_or_never().is_none());
+    std::thread::sleep(Duration::from_millis(30));
+    drop(call);
+    assert_eq!(wait(executor.call(context.programs(), values::add, (1, 2))).unwrap(), 3);
+}
+
+fn calls_run_side_by_side_and_end_in_time(context: &Context) {
+    let executor = context.builder().slots(2).build().unwrap();
+    let call = |a| executor.call(context.programs(), values::add, (a, 1));
+    let sums = wait(futures::future::join_all((0..50).map(call)));
+    let sums: Vec<u64> = sums.into_iter().map(Result::unwrap).collect();
+    assert!(sums.into_iter().eq(1..=50));
+    let endless = executor.call(context.programs(), ends::loops, ());
+    let endless = endless.job_time(Duration::from_millis(100));
+    let (endless, sum) = wait(async { futures::join!(endless, call(1)) });
+    assert_eq!(sum.unwrap(), 2);
+    let error = endless.unwrap_err().to_string();
+    assert!(error.contains("the job's time of 100ms was over"), "{error}");
+    let retries = Retries::default().user_errors(true).backoff(Duration::from_millis(5));
+    let again = executor.call(context.programs(), ends::fails_before_attempt, 2_u32);
+    assert_eq!(wait(again.retries(retries)).unwrap(), 2);
 }
 
 fn an_executor_may_be_dropped_inside_an_async_runtime(context: &Context) {
