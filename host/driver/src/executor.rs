@@ -427,6 +427,7 @@ impl Executor {
             Source::Stream(chunks) => Feed::stream(chunks, io),
             Source::Objects(sources) => {
                 let plan = Arc::new(self.find(sources).await?);
+                plan.check(request.options.policy.on_failure)?;
                 expected = Some(plan.len());
                 partitions = Some(Arc::clone(&plan));
                 Feed::Planned(plan, 0)

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use bytes::Bytes;
-use samara_core::{Partition, Task};
+use samara_core::{Partition, Records, Task};
 use samara_store::Locator;
 
 use crate::objects::{Found, PARTITIONS_MAX};
-use crate::{Error, Objects};
+use crate::{Error, Objects, OnFailure};
 
 /// What a job on objects would do: its objects and its partitions, which are made as they are asked
 /// for and so take no room.
@@ -116,6 +116,26 @@ impl Partitions {
         (0..self.len).filter_map(|index| self.get(index))
     }
 
+    /// Whether failures may be passed over. Rows of CSV that is cut are as sure as the partition
+    /// before them: it finds where they begin, and says so by failing where that is wrong.
+    pub(crate) fn check(&self, on_failure: OnFailure) -> Result<(), Error> {
+        let OnFailure::Tolerate(tolerated) = on_failure else { return Ok(()) };
+        let is_cut = |part: &Part, found: &Found| {
+            let records = || part.objects.partition(found, 0).records;
+            found.partitions > 1 && matches!(records(), Records::Csv(_))
+        };
+        match self.found().find(|(part, found)| tolerated > 0.0 && is_cut(part, found)) {
+            None => Ok(()),
+            Some((_, found)) => Err(Error::Invalid(format!(
+                "{} is CSV and cut, so each partition is checked by the one before it, and behind \
+                 a failure that is tolerated rows could be lost or read twice unseen: leave the \
+                 objects whole, read them as lines if no field holds a line's end, or let \
+                 failures stop the job or be results (on-failure `stop` or `continue`)",
+                found.object.url
+            ))),
+        }
+    }
+
     /// Number of partitions of each object, with the object's URL.
     pub(crate) fn groups(&self) -> Vec<(String, usize)> {
         let groups = self.found().map(|(_, found)| {
@@ -192,6 +212,25 @@ mod tests {
         assert_eq!(arguments(4), Bytes::from_static(b"3").into());
         assert!(plan.get(6).is_none());
         assert_eq!((plan.len(), plan.object_count(), plan.byte_count()), (6, 3, 36));
+    }
+
+    #[test]
+    fn failures_are_not_tolerated_where_partitions_check_each_other() {
+        let plan = |objects: Objects, partitions| {
+            let mut plan = Partitions::default();
+            let found = vec![found("mem://x/whole", 5, 1), found("mem://x/y", 25, partitions)];
+            plan.add(objects, found, Bytes::new()).unwrap();
+            plan
+        };
+        let csv = || Objects::at("x").csv().chunk_bytes(10);
+        let tolerate = OnFailure::Tolerate(0.1);
+        let error = plan(csv(), 3).check(tolerate).unwrap_err().to_string();
+        assert!(error.contains("mem://x/y is CSV and cut"), "{error}");
+        for on_failure in [OnFailure::Continue, OnFailure::Stop, OnFailure::Tolerate(0.0)] {
+            assert!(plan(csv(), 3).check(on_failure).is_ok(), "{on_failure}");
+        }
+        assert!(plan(csv(), 1).check(tolerate).is_ok());
+        assert!(plan(Objects::at("x").chunk_bytes(10), 3).check(tolerate).is_ok());
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub enum OnFailure {
     /// The first failure cancels the rest.
     Stop,
     /// The job goes on until more than this part of its tasks has failed (0 to 1), which cancels
-    /// the rest.
+    /// the rest. Refused for CSV that is cut, where the partition behind a failed one is unchecked.
     Tolerate(f64),
 }
 

@@ -1,7 +1,7 @@
 //! Every kind of records, whatever the cut: what tasks get is what a plain cutter of the whole
 //! input gives.
 
-use samara::{Cause, CsvOptions, Objects, Records, Terminator};
+use samara::{Cause, CsvOptions, Objects, OnFailure, Records, Terminator};
 use samara_core::ErrorKind;
 use samara_guest::testing;
 use samara_programs::records::Order;
@@ -223,4 +223,16 @@ fn records_that_cannot_be_are_refused_before_anything_runs() {
         let error = wait(executor().map(programs(), input::count_lines, objects)).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+#[test]
+fn tolerance_is_refused_for_csv_that_is_cut() {
+    put("mem://records/tolerated", b"a\n1\n2\n3\n".to_vec());
+    let objects = || Objects::at("mem://records/tolerated").csv();
+    let tolerate = OnFailure::Tolerate(0.5);
+    let map = |objects| executor().map(programs(), input::collect_bytes, objects);
+    let error = wait(map(objects().chunk_bytes(3)).on_failure(tolerate)).unwrap_err().to_string();
+    assert!(error.contains("is CSV and cut") && error.contains("whole"), "{error}");
+    assert!(wait(map(objects()).on_failure(tolerate)).is_ok(), "the object is whole");
+    assert!(wait(map(objects().chunk_bytes(3)).on_failure(OnFailure::Stop)).is_ok());
 }
