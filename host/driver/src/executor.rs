@@ -532,7 +532,8 @@ impl Executor {
             if let (Some(manifest), Some(store)) = (late, &store) {
                 manifest.write_late(store).await;
             }
-            dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake));
+            let clock = Arc::clone(&dispatch.clock);
+            dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake, clock));
             dispatch.run(feed).await;
         };
         Begun { shared, running: running.boxed() }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use samara_core::{Cancel, JobId, LogLine, Output, layout};
+use samara_core::{Cancel, Clock, JobId, LogLine, Output, layout};
 use samara_store::{Location, PutOptions, StoreExt};
 use samara_wit::value;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::error::Failure;
 use crate::ledger::TaskResult;
@@ -95,7 +95,9 @@ struct Writer {
     results_bytes: usize,
     event_parts: u64,
     result_parts: u64,
-    last: Instant,
+    clock: Arc<dyn Clock>,
+    /// When events were written last, by the monotonic clock.
+    last: Duration,
 }
 
 // === impl Entry ===
@@ -132,7 +134,13 @@ impl Recorded {
 
 impl JobLog {
     /// Starts to write a job's log; also looks whether somebody asks for the job's end.
-    pub(crate) fn start(job: JobId, store: Location, cancel: Cancel, wake: Arc<Notify>) -> Self {
+    pub(crate) fn start(
+        job: JobId,
+        store: Location,
+        cancel: Cancel,
+        wake: Arc<Notify>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(BUNDLES_MAX);
         let writer = Writer {
             job,
@@ -144,7 +152,8 @@ impl JobLog {
             results_bytes: 0,
             event_parts: 0,
             result_parts: 0,
-            last: Instant::now(),
+            last: clock.monotonic(),
+            clock,
         };
         Self { sender, written: tokio::spawn(writer.run(receiver)) }
     }
@@ -191,7 +200,7 @@ impl Writer {
                 _ = tick.tick() => {
                     self.look_for_cancel().await;
                     self.write_parts().await;
-                    if self.last.elapsed() >= ALIVE_TIME {
+                    if self.clock.monotonic().saturating_sub(self.last) >= ALIVE_TIME {
                         // An empty part says that the driver lives.
                         self.write_events().await;
                     }
@@ -236,7 +245,7 @@ impl Writer {
         let events = std::mem::take(&mut self.events);
         let key = layout::event_part(&self.job, self.event_parts);
         self.event_parts += 1;
-        self.last = Instant::now();
+        self.last = self.clock.monotonic();
         self.put(&key, events).await;
     }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use samara::JobState;
 use serde_json::json;
 
-use super::{JobName, find, open};
+use super::{JobName, look, open};
 use crate::globals::Globals;
 use crate::report::{say, usage};
 
@@ -25,13 +25,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     let executor = open(globals)?;
     let status = samara::block_on(async {
-        let id = find(&executor, &arguments.job.job).await?;
-        let status = executor.job_status(id).await?;
+        let status = look(&executor, &arguments.job).await?;
         if let JobState::Ended | JobState::Stopped(_) = status.state {
-            let state = status.state.name();
+            let (id, state) = (status.id, status.state.name());
             return Err(usage(format!("job {id} has {state}: there is nothing to cancel")));
         }
-        executor.cancel_job(id).await?;
+        executor.cancel_job(status.id).await?;
         Ok(status)
     })?;
     let id = status.id;

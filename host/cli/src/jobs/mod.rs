@@ -47,6 +47,12 @@ async fn find(executor: &Executor, name: &str) -> Result<JobId> {
     chosen(&ids, name).map_err(|message| usage(format!("{message} in {}", executor.store())))
 }
 
+/// How far the job of this name has come.
+async fn look(executor: &Executor, name: &JobName) -> Result<JobStatus> {
+    let id = find(executor, &name.job).await?;
+    Ok(executor.job_status(id).await?)
+}
+
 /// The job of this name among those, the newest first.
 fn chosen(ids: &[JobId], name: &str) -> Result<JobId, String> {
     if name == LATEST {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use samara::{JobState, JobStatus};
 
-use super::{JobName, done, find, open, submitted};
+use super::{JobName, done, look, open, submitted};
 use crate::globals::Globals;
 use crate::run;
 
@@ -23,10 +23,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
     let executor = open(globals)?;
-    let status = samara::block_on(async {
-        let id = find(&executor, &arguments.job.job).await?;
-        Ok::<_, anyhow::Error>(executor.job_status(id).await?)
-    })?;
+    let status = samara::block_on(look(&executor, &arguments.job))?;
     let mut out = io::stdout().lock();
     match globals.json {
         true => writeln!(out, "{}", serde_json::to_string(&status)?)?,

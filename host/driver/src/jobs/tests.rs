@@ -58,9 +58,9 @@ fn failure(job: JobId, task: u64) -> Recorded {
 
 /// Starts a job's log with two tasks that ended, and waits until it can be read.
 fn logged(executor: &Executor, job: JobId) -> JobLog {
-    let store = executor.store_location().clone();
+    let (store, clock) = (executor.store_location().clone(), executor.clock());
     let started = executor.clone().on_io(async move {
-        let log = JobLog::start(job, store, Cancel::default(), Arc::default());
+        let log = JobLog::start(job, store, Cancel::default(), Arc::default(), clock);
         let value = Recorded::Value(Output::Inline(Bytes::from_static(&[1])));
         log.write(vec![
             attempt(0),
