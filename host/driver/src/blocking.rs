@@ -26,6 +26,12 @@ use futures::Stream;
 use futures::executor::{BlockingStream, block_on, block_on_stream};
 
 /// Waits for a future on this thread.
+///
+/// ```
+/// use samara::blocking::Wait;
+///
+/// assert_eq!(std::future::ready(42).wait(), 42);
+/// ```
 pub trait Wait: Future + Sized {
     /// Waits for the future's output.
     fn wait(self) -> Self::Output {
@@ -36,6 +42,13 @@ pub trait Wait: Future + Sized {
 impl<F: Future> Wait for F {}
 
 /// A stream as an iterator that waits for each item.
+///
+/// # Examples
+///
+/// ```
+/// let stream = futures::stream::iter([1, 2, 3]);
+/// assert_eq!(samara::blocking::iter(stream).sum::<i32>(), 6);
+/// ```
 pub fn iter<S: Stream + Unpin>(stream: S) -> BlockingStream<S> {
     block_on_stream(stream)
 }

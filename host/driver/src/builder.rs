@@ -20,6 +20,24 @@ use crate::{Backups, Error, OnFailure, Retries, Settings};
 const IO_THREADS: usize = 2;
 
 /// Settings of an [`Executor`].
+///
+/// ```
+/// use samara::{Executor, Limits, OnFailure, Retries};
+///
+/// # fn main() -> Result<(), samara::Error> {
+/// let mut limits = Limits::default();
+/// limits.memory_bytes = 256 << 20;
+/// let executor = Executor::builder()
+///     .slots(2)
+///     .limits(limits)
+///     .retries(Retries::default().attempts(6))
+///     .on_failure(OnFailure::Stop)
+///     .progress(false)
+///     .build()?;
+/// assert_eq!(executor.runtime(), "local:2");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
     runtime: String,
@@ -192,6 +210,13 @@ impl Builder {
     ///
     /// Where a URL is malformed or its scheme unknown, a limit makes no sense, or the machine can
     /// run no WebAssembly.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = samara::Executor::builder().runtime("moon:").build().unwrap_err();
+    /// assert!(error.to_string().contains("moon"), "{error}");
+    /// ```
     pub fn build(self) -> Result<Executor, Error> {
         let options = Options {
             limits: self.limits,

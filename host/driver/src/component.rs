@@ -9,6 +9,14 @@ use samara_core::ComponentId;
 use crate::Error;
 
 /// A compiled component. Clones share its bytes.
+///
+/// ```
+/// use samara::Component;
+///
+/// let (one, same) = (Component::from_bytes("bytes"), Component::from_bytes("bytes"));
+/// assert_eq!(one.id(), same.id(), "the name is the content's");
+/// assert!(one.id().to_string().starts_with("b3:"));
+/// ```
 #[derive(Clone)]
 pub struct Component {
     id: ComponentId,
@@ -31,6 +39,14 @@ impl Component {
     /// # Errors
     ///
     /// [`Error::Component`] where the file cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = samara::Component::from_path("no/such.wasm").unwrap_err();
+    /// assert_eq!(error.code(), "component");
+    /// assert!(error.to_string().contains("no/such.wasm"));
+    /// ```
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self, Error> {
         let name = path.as_ref().display().to_string();
         match fs::read(path) {
@@ -49,6 +65,16 @@ impl Component {
     /// # Errors
     ///
     /// [`Error::Build`]; what the compiler says goes to standard error.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let app = samara::Component::from_crate("examples/word-count/function")?;
+    /// println!("{}", app.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_crate(directory: impl AsRef<Path>) -> Result<Self, Error> {
         let directory = directory.as_ref();
         let built = samara_build::build(directory, &samara_build::Options::from_env()).map_err(

@@ -89,6 +89,15 @@ pub struct TaskFailure {
 }
 
 /// Why a task came to no value.
+///
+/// ```
+/// use samara::{Cause, Exceeded, TaskError};
+///
+/// fn wants_memory(error: &TaskError) -> bool {
+///     matches!(error.cause, Cause::LimitExceeded(Exceeded::Memory { .. }))
+/// }
+/// # let _ = wants_memory;
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
@@ -118,6 +127,13 @@ struct Chain {
 impl Error {
     /// A stable word for the kind of error: `component`, `build`, `input`, `store`, `invalid`,
     /// `settings`, `platform`, or the [code](TaskError::code) of the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = samara::Component::from_path("no/such.wasm").unwrap_err();
+    /// assert_eq!(error.code(), "component");
+    /// ```
     pub fn code(&self) -> &'static str {
         match self {
             Self::Component { .. } => "component",

@@ -99,6 +99,17 @@ impl Executor {
     /// # Errors
     ///
     /// As [`Builder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let executor = samara::Executor::new()?;
+    /// assert!(executor.runtime().starts_with("local:"));
+    /// assert!(executor.store().starts_with("mem:"), "private, and gone with the executor");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
     }
@@ -348,6 +359,20 @@ impl Executor {
     /// # Errors
     ///
     /// Where an object is not found, or the cut makes no sense.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samara::{Executor, Objects};
+    ///
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let executor = Executor::new()?;
+    /// samara::block_on(executor.storage().put("mem://doc-plan/text", "some\nlines\n"))?;
+    /// let lines = Objects::at("mem://doc-plan/text").chunk_bytes(6);
+    /// assert_eq!(samara::block_on(executor.plan(&lines))?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn plan(&self, objects: &Objects) -> Result<Partitions, Error> {
         let sources = vec![(objects.clone(), Bytes::new())];
         self.find(sources).await
@@ -358,6 +383,19 @@ impl Executor {
     /// # Errors
     ///
     /// As [`plan`](Self::plan).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samara::{Executor, Plan};
+    ///
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let values = Plan::values([bytes::Bytes::from_static(&[0x81, 21])]);
+    /// let planned = samara::block_on(Executor::new()?.dry_run(&values))?;
+    /// assert!(planned.is_none(), "values are no objects");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn dry_run(
         &self,
         plan: &Plan,

@@ -27,6 +27,14 @@ impl Executor {
 
 /// Where compiled code is kept unless a setting says otherwise: `samara/compiled` in the user's
 /// cache directory. None where the user has none.
+///
+/// # Examples
+///
+/// ```
+/// if let Some(dir) = samara::default_cache_dir() {
+///     println!("compiled code is in {}", dir.display());
+/// }
+/// ```
 pub fn default_cache_dir() -> Option<PathBuf> {
     Environment::read().cache_dir
 }

@@ -49,6 +49,12 @@ pub trait Inputs<A> {
 }
 
 /// Encoded inputs, or where they come from.
+///
+/// ```
+/// let one = bytes::Bytes::from_static(&[0x81, 21]); // CBOR for [21]
+/// let plan = samara::Plan::values([one.clone(), one]);
+/// assert_eq!(plan.task_count(), Some(2));
+/// ```
 #[derive(Debug)]
 pub struct Plan(pub(crate) Source);
 

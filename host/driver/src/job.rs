@@ -38,6 +38,21 @@ const FETCH_ATTEMPTS: u32 = 4;
 /// Its tasks run whether or not anybody waits. Dropping the job and every future and stream made
 /// of it cancels the tasks that have not ended: a running guest is stopped within some 10 ms, and
 /// its memory freed. [`detach`](Self::detach) lets them run on.
+///
+/// ```no_run
+/// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+/// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+/// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+/// let job = executor.map(&app, double, [1, 2, 3]).await?;
+/// println!("job {} has {} tasks", job.id(), job.len());
+/// assert_eq!(job.task(0).await?, 2);
+/// job.wait().await;
+/// println!("{} failed", job.summary().failed);
+/// let again = executor.map(&app, double, [1, 2, 3]).await?;
+/// assert_eq!(again.values().await?, [2, 4, 6]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Job<T> {
     pub(crate) shared: Arc<Shared>,
     value: PhantomData<fn() -> T>,

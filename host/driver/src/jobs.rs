@@ -85,6 +85,13 @@ pub struct JobLine {
 pub type JobLines = BoxStream<'static, Result<JobLine, Error>>;
 
 /// Which lines of a job's log, and whether to wait for more. The default is all that are there.
+///
+/// ```
+/// use samara::LogOptions;
+///
+/// let live = LogOptions::default().task(7).follow(true);
+/// assert_ne!(live, LogOptions::default());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogOptions {
     task: Option<u64>,
@@ -135,6 +142,12 @@ impl LogOptions {
 
 impl JobState {
     /// The word for it in JSON and the command: `running`, `ended`, `stopped` or `lost`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(samara::JobState::Lost.name(), "lost");
+    /// ```
     pub fn name(&self) -> &'static str {
         match self {
             Self::Running => "running",

@@ -53,6 +53,19 @@ pub struct Retries {
 ///
 /// The defaults are those of MapReduce's backup tasks (Dean and Ghemawat, OSDI 2004, 3.6) with the
 /// thresholds that cubed uses.
+///
+/// ```
+/// use std::time::Duration;
+/// use samara::{Backups, Executor};
+///
+/// # fn main() -> Result<(), samara::Error> {
+/// let eager = Backups::default().slower(1.5).time_min(Duration::from_millis(200));
+/// let executor = Executor::builder().backups(Some(eager)).build()?;
+/// let never = Executor::builder().backups(None).build()?;
+/// # let _ = (executor, never);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Backups {
@@ -91,6 +104,20 @@ pub enum OnFailure {
 }
 
 /// A task that has ended for good, as a callback is told of it.
+///
+/// ```no_run
+/// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+/// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+/// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+/// let map = executor.map(&app, double, 0..100).on_task_end(|end| {
+///     if let Some(error) = end.error {
+///         eprintln!("task {} of {}: {error}", end.index, end.job);
+///     }
+/// });
+/// map.await?.wait().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TaskEnd<'a> {
@@ -109,6 +136,12 @@ const BUDGET_MIN: u64 = 10;
 
 impl Retries {
     /// No attempt is made twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(samara::Retries::none().attempts, 1);
+    /// ```
     pub fn none() -> Self {
         Self { attempts: 1, ..Self::default() }
     }

@@ -33,6 +33,19 @@ const RESULTS_AT_ONCE: usize = 256;
 /// A submitted job whose values are combined to one.
 ///
 /// Dropping it cancels what has not ended.
+///
+/// ```no_run
+/// # use samara::{Component, Executor, function::{Function, Given, Kind}};
+/// # const double: Function<(), (Given<u64>,), u64> = Function::new("double", Kind::Map, ());
+/// # const add: Function<(), (Given<u64>, Given<u64>), u64> =
+/// #     Function::new("add", Kind::Reduce, ());
+/// # async fn example(executor: Executor, app: Component) -> Result<(), samara::Error> {
+/// let sum = executor.map_reduce(&app, double, 1..=100_u64, add).await?;
+/// println!("{} maps", sum.summary().tasks);
+/// assert_eq!(sum.value().await?, Some(10_100));
+/// # Ok(())
+/// # }
+/// ```
 pub struct MapReduce<T> {
     started: Started,
     value: PhantomData<fn() -> T>,

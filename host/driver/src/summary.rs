@@ -235,6 +235,12 @@ impl Ended {
     }
 
     /// The word for it in CSV, JSON and the command.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(samara::Ended::LimitExceeded.name(), "limit-exceeded");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",

@@ -118,6 +118,20 @@ impl Reader {
 
     /// Sets a setting, written as in a variable, above all other places; `place` is what errors
     /// call this one: `--slots`. The last one counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samara::settings::Reader;
+    ///
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let settings = Reader::new().set("slots", "2", "--slots").read()?;
+    /// assert!(settings.get("slots").is_some());
+    /// let error = Reader::new().set("slots", "many", "--slots").read().unwrap_err();
+    /// assert!(error.to_string().contains("--slots"), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<String>, place: &str) -> Self {
         let origin = Origin::Given(place.to_owned());

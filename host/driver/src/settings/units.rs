@@ -27,6 +27,15 @@ const TIMES: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_
 /// # Errors
 ///
 /// What is wrong, and how to write it.
+///
+/// # Examples
+///
+/// ```
+/// use samara::settings::units::parse_size;
+///
+/// assert_eq!(parse_size("8MiB").unwrap().get(), 8 << 20);
+/// assert!(parse_size("8 parsecs").unwrap_err().contains("`parsecs` is no unit"));
+/// ```
 pub fn parse_size(text: &str) -> Result<NonZeroU64, String> {
     let (number, unit) = split(text, "8MiB")?;
     let factor = if unit.is_empty() { 1 } else { factor(unit, SIZES, "8MiB")? };
@@ -39,6 +48,14 @@ pub fn parse_size(text: &str) -> Result<NonZeroU64, String> {
 /// # Errors
 ///
 /// What is wrong, and how to write it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(samara::settings::units::parse_duration("15m"), Ok(Duration::from_secs(900)));
+/// ```
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text, "30s")?;
     let factor = factor(unit, TIMES, "30s")?;
