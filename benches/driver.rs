@@ -1,13 +1,14 @@
 //! How many tiny tasks does the driver get through, how quick is one call, and what does it take?
 //!
-//! `cargo bench -p samara-benches --bench driver`, or a part of it: `… -- calls fresh`.
+//! `cargo bench -p samara-benches --bench driver`, or a part of it: `… -- calls fresh`. The part
+//! `stream-fresh` takes a minute and is measured only where it is asked for.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
-use samara::{Component, Executor, Objects};
+use samara::{Component, Executor, Map, Objects};
 use samara_benches::{median, root, say, time};
 use samara_programs::values;
 
@@ -30,20 +31,30 @@ const OBJECTS: usize = 100_000;
 /// What is measured, in this order.
 const PARTS: [&str; 5] = ["fresh", "shared", "calls", "plan", "stream"];
 
-/// The argument that makes this program the process whose memory is measured.
+/// The arguments that make this program the process whose memory is measured.
 const STREAM: &str = "--stream";
+const STREAM_FRESH: &str = "--stream-fresh";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let asked = |part: &str| arguments.iter().any(|argument| argument == part);
-    let all = !PARTS.iter().any(|part| asked(part));
+    let all = !asked("stream-fresh") && !PARTS.iter().any(|part| asked(part));
     let programs = Component::from_crate(root().join("tests/programs"))?;
     let executor = Executor::builder().progress(false).build()?;
-    if asked(STREAM) {
-        return stream(&executor, &programs);
-    }
     // A component of ordinary size: that of the tests has a hundred functions.
     let small = Component::from_crate(root().join("examples/monte-carlo-pi/function"))?;
+    if asked(STREAM) {
+        let inputs = (0..STREAMED).map(|n| (n, 1));
+        return stream(
+            "instances shared",
+            executor.map(&programs, values::add, inputs).reuse(true),
+        );
+    }
+    if asked(STREAM_FRESH) {
+        let inputs = (0..STREAMED).map(|seed| (seed, 1));
+        let map = executor.map(&small, monte_carlo_pi::throw, inputs);
+        return stream("a fresh instance each", map);
+    }
     let mut rates = Vec::new();
     for part in PARTS.into_iter().filter(|part| all || asked(part)) {
         match part {
@@ -51,8 +62,11 @@ fn main() -> Result<()> {
             "shared" => rates.push(shared(&executor, &programs)?),
             "calls" => calls(&executor, &small)?,
             "plan" => plan(&executor)?,
-            _ => streamed()?,
+            _ => streamed(STREAM)?,
         }
+    }
+    if asked("stream-fresh") {
+        streamed(STREAM_FRESH)?;
     }
     match rates[..] {
         [fresh, shared] => peers(fresh, shared),
@@ -61,8 +75,8 @@ fn main() -> Result<()> {
 }
 
 /// Measures memory in a process of its own.
-fn streamed() -> Result<()> {
-    let stream = Command::new(std::env::current_exe()?).arg(STREAM).status()?;
+fn streamed(argument: &str) -> Result<()> {
+    let stream = Command::new(std::env::current_exe()?).arg(argument).status()?;
     ensure!(stream.success(), "the streaming process failed");
     Ok(())
 }
@@ -96,21 +110,27 @@ fn shared(executor: &Executor, programs: &Component) -> Result<f64> {
     Ok(rate)
 }
 
-/// The same by Python's process pool, in the same run.
+/// The same by others, in the same run: Python's process pool, and Ray where it is installed.
+#[allow(clippy::disallowed_methods, reason = "the edge of the program")]
 fn peers(fresh: f64, shared: f64) -> Result<()> {
-    let python = Command::new("python3").arg(root().join("benches/peers.py")).output();
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = Command::new(python).arg(root().join("benches/peers.py")).output();
     let said = match python {
         Ok(ended) if ended.status.success() => String::from_utf8(ended.stdout)?,
         _ => return say("python's process pool: not measured, python3 is not there"),
     };
-    let (single, batched) = said.trim().split_once(' ').context("two rates")?;
-    let (single, batched): (f64, f64) = (single.parse()?, batched.parse()?);
-    say(&format!(
-        "python's process pool: {single:.0} tasks/s one by one, {batched:.0} in batches; \
-         ours {:.2} and {:.2} times that",
-        fresh / single,
-        shared / batched
-    ))
+    for line in said.lines() {
+        let (name, rates) = line.split_once(": ").context("a name and rates")?;
+        let (single, batched) = rates.split_once(' ').context("two rates")?;
+        let (single, batched): (f64, f64) = (single.parse()?, batched.parse()?);
+        say(&format!(
+            "{name}: {single:.0} tasks/s one by one, {batched:.0} in batches; ours {:.2} and \
+             {:.2} times that",
+            fresh / single,
+            shared / batched
+        ))?;
+    }
+    Ok(())
 }
 
 /// Tasks per second, of which there must be so many.
@@ -162,22 +182,21 @@ fn plan(executor: &Executor) -> Result<()> {
 }
 
 /// Ten million results, taken as they come, and the memory that this took.
-fn stream(executor: &Executor, programs: &Component) -> Result<()> {
-    let (sum, took) = time(|| {
+fn stream(how: &str, map: Map<u64>) -> Result<()> {
+    let (count, took) = time(|| {
         samara::block_on(async {
-            let inputs = (0..STREAMED).map(|n| (n, 1));
-            let job = executor.map(programs, values::add, inputs).reuse(true).await?;
-            let mut results = job.as_completed();
-            let mut sum = 0_u64;
+            let mut results = map.await?.as_completed();
+            let mut count = 0_u64;
             while let Some((_, result)) = results.next().await {
-                sum = sum.wrapping_add(result?);
+                result?;
+                count += 1;
             }
-            Ok(sum)
+            Ok(count)
         })
     })?;
-    ensure!(sum == (0..STREAMED).map(|n| n + 1).sum::<u64>());
+    ensure!(count == STREAMED);
     let rate = STREAMED as f64 / took.as_secs_f64();
     let status = fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
-    say(&format!("10,000,000 streamed: {rate:.0} tasks/s, peak RSS {}", peak.trim()))
+    say(&format!("10,000,000 streamed, {how}: {rate:.0} tasks/s, peak RSS {}", peak.trim()))
 }

@@ -32,6 +32,11 @@ impl Patience {
         Self { io, clock, deadline, limit, cancel }
     }
 
+    /// Ends it after `time`, where it would last longer.
+    pub(crate) fn shorten(&mut self, time: Duration) {
+        self.deadline = self.deadline.min(self.now().saturating_add(time));
+    }
+
     /// The runtime that waits are made on.
     pub(crate) fn io(&self) -> &Handle {
         &self.io

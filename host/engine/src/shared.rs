@@ -1,6 +1,7 @@
 //! Many tasks in one instance, where their job allows it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{Arguments, ErrorKind, Outcome, Report, Reports, Shared, Stats, Task};
@@ -15,6 +16,11 @@ use crate::run::{Meter, Used, instantiate};
 /// Arguments that one shared instance gets in all: they are held by the driver, the host and the
 /// guest, and a larger batch is no cheaper.
 const ARGUMENT_BYTES_MAX: usize = 4 << 20;
+
+/// How long tasks that share an instance may take together. They are meant to take some
+/// milliseconds, so one of them takes long; alone, each has its result when it ends, and the slow
+/// one a second attempt. It costs this much work, done twice.
+const SHARED_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What tasks that shared an instance came to.
 pub(crate) enum Ended {
@@ -53,10 +59,11 @@ impl Engine {
         let _permit = self.inner().permits.take(job.batch().depth);
         let _entered = self.inner().io.enter();
         let meter = Meter::start(&*self.inner().clock);
-        let state = match self.state(job, first) {
+        let mut state = match self.state(job, first) {
             Ok(state) => state,
             Err(error) => return Ended::All(Outcome::Platform(error)),
         };
+        state.patience.shorten(SHARED_TIME_MAX);
         let mut store = self.store(state);
         if let Err(stop) = store.data().patience.check() {
             return Ended::All(stop.into());

@@ -147,3 +147,24 @@ fn a_cancelled_batch_is_not_run_again() {
         assert_eq!(error.kind, ErrorKind::Cancelled);
     }
 }
+
+#[test]
+fn a_slow_task_holds_the_results_of_others_for_a_second_at_most() {
+    use samara_core::{Cancel, TaskHandler};
+    let worker = Worker::new();
+    let cancel = Cancel::default();
+    let batch = std::sync::Arc::new(reusing(&worker, "does_as_told", [1, 2, 15]));
+    let (started, mut first, mut seen) = (std::time::Instant::now(), None, Vec::new());
+    let waits = std::sync::Arc::new(()) as _;
+    worker.handler.run(&batch, &cancel, &waits, &mut |reports| {
+        first.get_or_insert(started.elapsed());
+        let Reports::Each(reports) = reports else { panic!("{reports:?}") };
+        seen.extend(reports.iter().map(|report| report.index));
+        if seen.len() == 2 {
+            cancel.cancel();
+        }
+    });
+    assert_eq!(seen, [0, 1, 2]);
+    let first = first.unwrap();
+    assert!(first >= Duration::from_secs(1) && first < Duration::from_secs(60), "{first:?}");
+}
