@@ -7,9 +7,7 @@ use std::sync::Arc;
 use samara_core::{Clock, ComponentId, Error, ErrorKind};
 use tokio::runtime::Handle;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{
-    Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::cache::Cache;
 use crate::capabilities;
@@ -32,12 +30,13 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Host data of one core instance; grows with its imports and functions.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of a memory that are cleared by writing rather than by giving their pages back: a page that
-/// is given back costs the next task a fault, and every fault on copied data interrupts all other
-/// cores, which with several threads is most of a small task's cost (`benches/task_cost.rs`). Where
-/// Linux says which pages were written (6.7 and later), it is as many of those. Elsewhere it is the
-/// start of the memory, written or not: a Rust guest's stack (1 MiB, which the linker puts first)
-/// and its data.
+/// Start of a memory that is cleared by writing rather than by giving its pages back: a Rust guest's
+/// stack (1 MiB, which the linker puts first) and its data. A page that is given back costs the next
+/// task a fault, and every fault on copied data interrupts all other cores, which with several
+/// threads is most of a small task's cost (`benches/task_cost.rs`).
+///
+/// To ask the kernel which pages were written would be twice as fast, and would miss some
+/// (`docs/decisions/0007-pool-settings.md`).
 const MEMORY_RESIDENT_BYTES: usize = (1 << 20) + (256 << 10);
 
 /// The same for tables: some thousand elements.
@@ -188,7 +187,6 @@ fn pool(instances_max: u32) -> PoolingAllocationConfig {
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
         .table_keep_resident(TABLE_RESIDENT_BYTES)
-        .pagemap_scan(Enabled::Auto)
         .decommit_batch_size(DECOMMIT_BATCH)
         .max_unused_warm_slots(instances_max);
     pool
