@@ -157,7 +157,7 @@ fn a_slow_task_holds_the_results_of_others_for_a_second_at_most() {
     let (started, mut first, mut seen) = (std::time::Instant::now(), None, Vec::new());
     let waits = std::sync::Arc::new(()) as _;
     worker.handler.run(&batch, &cancel, &waits, &mut |reports| {
-        first.get_or_insert(started.elapsed());
+        first.get_or_insert_with(|| started.elapsed());
         let Reports::Each(reports) = reports else { panic!("{reports:?}") };
         seen.extend(reports.iter().map(|report| report.index));
         if seen.len() == 2 {
