@@ -6,6 +6,8 @@
 # Programs of PyPI and npm, each in a folder of its own that is there whole or not at all.
 readonly servers="${XDG_CACHE_HOME:-$HOME/.cache}/samara-ci/servers"
 readonly script="$0"
+# Where Debian has its servers, and not everybody looks.
+PATH="$PATH:/usr/sbin:/sbin"
 # Asked by Debian's packages whether they may start their services.
 readonly policy=/usr/sbin/policy-rc.d
 
@@ -21,13 +23,14 @@ dir=""
 names=()
 pids=()
 said=()
+given=()
 is_ready=false
 is_asked_to_end=false
 
 main() {
   case "${1:-} $#" in
     "install 1") install ;;
-    "installed 1") if installed >/dev/null 2>&1; then exit 0; else exit 1; fi ;;
+    "installed 1") if installed; then exit 0; else exit 1; fi ;;
     "run "[2-9]) run "${@:2}" ;;
     *)
       echo "usage: $script install | installed | run DIR${arguments:+ $arguments}" >&2
@@ -76,7 +79,7 @@ apt() {
 }
 
 as_root() {
-  if ((EUID != 0)) && command -v sudo >/dev/null; then
+  if ((EUID != 0)) && has sudo; then
     sudo "$@"
   else
     "$@"
@@ -93,9 +96,17 @@ keep_services_down() {
   as_root chmod 755 "$policy"
 }
 
+# has COMMAND…: whether all are there.
+has() {
+  local command
+  for command; do
+    command -v "$command" >/dev/null || return 1
+  done
+}
+
 # need COMMAND PACKAGE: installs the package where there is no such command.
 need() {
-  command -v "$1" >/dev/null || debian "$2"
+  has "$1" || debian "$2"
 }
 
 # whole FOLDER FUNCTION ARGUMENT…: has the function fill a folder under another name, so that one
@@ -139,7 +150,8 @@ run() {
   mkdir "$dir/log"
   # What is said goes to 3 and the caller's stdin is 4; nothing that is started holds either.
   exec 3>&1 4<&0 </dev/null >>"$dir/log/setup.log"
-  trap 'finish "${@:2}"' EXIT
+  given=("$@")
+  trap finish EXIT
   trap 'is_asked_to_end=true' TERM INT HUP PIPE
   start "${@:2}"
   is_ready=true
@@ -231,7 +243,7 @@ finish() {
     rm -rf "$dir"
     echo "$name: a port was taken in the meantime, once again" >&2
     trap - TERM INT HUP PIPE
-    SAMARA_CI_AGAIN=1 exec "$script" run "$dir" "$@" <&4 >&3 3>&- 4<&-
+    SAMARA_CI_AGAIN=1 exec "$script" run "${given[@]}" <&4 >&3 3>&- 4<&-
   else
     find "$dir" -mindepth 1 -maxdepth 1 ! -name log -exec rm -rf {} +
   fi

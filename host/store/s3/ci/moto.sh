@@ -13,7 +13,7 @@ install() {
 }
 
 installed() {
-  [[ -d "$home" ]]
+  [[ -d "$home" ]] && has curl
 }
 
 # start_moto VARIABLE=VALUE…: starts it with these settings, and sets `endpoint`.
