@@ -9,7 +9,7 @@ readonly script="$0"
 # Where Debian has its servers, and not everybody looks.
 PATH="$PATH:/usr/sbin:/sbin"
 # Asked by Debian's packages whether they may start their services.
-readonly policy=/usr/sbin/policy-rc.d
+readonly service_policy=/usr/sbin/policy-rc.d
 
 # How servers are asked to stop. A server that has nothing to put in order is killed at once.
 stop_signal=TERM
@@ -89,11 +89,11 @@ as_root() {
 # Some packages bring a service, which would listen to everyone from now on: it is not started. To
 # be called in a subshell, which takes the ban away again.
 keep_services_down() {
-  [[ ! -e "$policy" ]] || return 0
-  trap 'as_root rm -f "$policy"' EXIT
+  [[ ! -e "$service_policy" ]] || return 0
+  trap 'as_root rm -f "$service_policy"' EXIT
   trap 'exit 1' TERM INT HUP
-  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-  as_root chmod 755 "$policy"
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$service_policy" >/dev/null
+  as_root chmod 755 "$service_policy"
 }
 
 # has COMMAND…: whether all are there.
