@@ -18,6 +18,11 @@ readonly stop_seconds=5
 # Lines of a log that an error shows.
 readonly log_lines=20
 
+# What `run` is told beside the folder.
+arguments=""
+required=0
+optional=0
+
 name="${script##*/}"
 dir=""
 names=()
@@ -31,12 +36,17 @@ main() {
   case "${1:-} $#" in
     "install 1") install ;;
     "installed 1") if installed; then exit 0; else exit 1; fi ;;
-    "run "[2-9]) run "${@:2}" ;;
-    *)
-      echo "usage: $script install | installed | run DIR${arguments:+ $arguments}" >&2
-      exit 64
+    "run "*)
+      (($# >= 2 + required && $# <= 2 + required + optional)) || usage
+      run "${@:2}"
       ;;
+    *) usage ;;
   esac
+}
+
+usage() {
+  echo "usage: $script install | installed | run DIR${arguments:+ $arguments}" >&2
+  exit 64
 }
 
 # fail MESSAGE [LOG]: the end of the script.
