@@ -34,8 +34,12 @@ is_asked_to_end=false
 
 main() {
   case "${1:-} $#" in
-    "install 1") install ;;
-    "installed 1") if installed; then exit 0; else exit 1; fi ;;
+    "install 1")
+      need curl curl
+      need python3 python3
+      install
+      ;;
+    "installed 1") if has curl python3 && installed; then exit 0; else exit 1; fi ;;
     "run "*)
       (($# >= 2 + required && $# <= 2 + required + optional)) || usage
       run "${@:2}"
@@ -142,7 +146,6 @@ venv() {
 
 fill_venv() {
   local part="$1" folder="$2"
-  need python3 python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
   python3 -m venv "$part"
   "$part/bin/pip" install --quiet --disable-pip-version-check "${@:3}"

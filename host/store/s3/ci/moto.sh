@@ -8,12 +8,11 @@ readonly version=5.2.5
 readonly home="$servers/moto-$version"
 
 install() {
-  need curl curl
   venv "$home" "moto[server]==$version"
 }
 
 installed() {
-  [[ -d "$home" ]] && has curl
+  [[ -d "$home" ]]
 }
 
 # start_moto VARIABLE=VALUE…: starts it with these settings, and sets `endpoint`.

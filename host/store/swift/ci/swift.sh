@@ -8,14 +8,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../ci/common.sh"
 readonly user=samara:tester key=samara-secret
 
 install() {
-  need curl curl
   need setfattr attr
   debian swift-proxy swift-account swift-container swift-object memcached python3
 }
 
 installed() {
   has swift-proxy-server swift-account-server swift-container-server swift-object-server \
-    memcached curl setfattr
+    memcached setfattr
 }
 
 # start_swift: sets `endpoint`, and `token` and `storage` of the native protocol.
