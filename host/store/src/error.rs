@@ -1,12 +1,32 @@
 //! Why an operation on a store failed: classes that a caller can act on, each naming the place.
 
+use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// Result of an operation on a store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What lies behind an error, whatever the store.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What was asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "named for the methods of `Store`")]
+pub enum Operation {
+    Open,
+    Get,
+    Head,
+    Put,
+    Write,
+    Delete,
+    List,
+    Copy,
+    Presign,
+    CreateBucket,
+    RemoveBucket,
+}
 
 /// An operation on a store that failed.
 ///
@@ -41,10 +61,12 @@ pub enum Error {
     },
 
     /// The store refused the operation to this process.
-    #[error("{location}: permission denied")]
+    #[error("{location}: permission denied{}", during(*operation))]
     PermissionDenied {
         /// URL of the object or of the directory.
         location: String,
+        /// What was asked of the store.
+        operation: Option<Operation>,
         /// What the store said.
         source: Source,
     },
@@ -67,8 +89,17 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A store that cannot be opened as it is set.
+    #[error("{location}: cannot be opened: {reason}")]
+    Settings {
+        /// URL of the store.
+        location: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+
     /// A URL of a scheme that this build has no store for.
-    #[error("`{url}`: no store for `{scheme}:` in this build (known: {known})")]
+    #[error("`{url}`: no store for `{scheme}:` in this build (known: {known}){}", feature(scheme))]
     UnknownScheme {
         /// The URL as it was given.
         url: String,
@@ -78,32 +109,93 @@ pub enum Error {
         known: String,
     },
 
+    /// The store cannot do this, or not so that it can be relied on.
+    #[error("{location}: the store cannot do this{}: {reason}", during(Some(*operation)))]
+    Unsupported {
+        /// URL of the object or of the store.
+        location: String,
+        /// What was asked of the store.
+        operation: Operation,
+        /// What it lacks, and the way out.
+        reason: &'static str,
+    },
+
     /// The store is full. Nothing was left behind.
-    #[error("{location}: no space left in the store")]
+    #[error("{location}: no space left in the store{}", during(*operation))]
     OutOfSpace {
         /// URL of the object.
         location: String,
+        /// What was asked of the store.
+        operation: Option<Operation>,
         /// What the store said.
         source: Source,
     },
 
-    /// The store cannot be reached or is overloaded; a later attempt may succeed.
-    #[error("{location}: the store is unavailable")]
+    /// The store asks for fewer requests; a later attempt may succeed.
+    #[error("{location}: the store is overloaded{}", during(*operation))]
+    Throttled {
+        /// URL of the object.
+        location: String,
+        /// What was asked of the store.
+        operation: Option<Operation>,
+        /// For how long it wants no more, where it said so.
+        wait: Option<Duration>,
+        /// What the store said.
+        source: Source,
+    },
+
+    /// The store cannot be reached; a later attempt may succeed.
+    #[error("{location}: the store is unavailable{}", during(*operation))]
     Unavailable {
         /// URL of the object.
         location: String,
+        /// What was asked of the store.
+        operation: Option<Operation>,
         /// What the store said.
         source: Source,
     },
 
     /// Anything else; another attempt will hardly do better.
-    #[error("{location}: the store failed")]
+    #[error("{location}: the store failed{}", during(*operation))]
     Generic {
         /// URL of the object.
         location: String,
+        /// What was asked of the store.
+        operation: Option<Operation>,
         /// What the store said.
         source: Source,
     },
+}
+
+// === impl Operation ===
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::Put => "put",
+            Self::Write => "write",
+            Self::Delete => "delete",
+            Self::List => "list",
+            Self::Copy => "copy",
+            Self::Presign => "presign",
+            Self::CreateBucket => "create bucket",
+            Self::RemoveBucket => "remove bucket",
+        })
+    }
+}
+
+/// How to come by a store that this build lacks.
+fn feature(scheme: &str) -> String {
+    let feature = crate::FEATURES.iter().find(|(schemes, _)| schemes.contains(&scheme));
+    feature.map_or_else(String::new, |(_, feature)| format!("; the feature `{feature}` brings it"))
+}
+
+/// The end of an error's text that says what was asked.
+fn during(operation: Option<Operation>) -> String {
+    operation.map_or_else(String::new, |operation| format!(" ({operation})"))
 }
 
 // === impl Error ===
@@ -118,7 +210,7 @@ impl Error {
 
     /// Whether the same operation may succeed later although nobody changes anything.
     pub fn retry(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Throttled { .. })
     }
 
     /// The URL that the error is about.
@@ -130,10 +222,65 @@ impl Error {
             | Self::PermissionDenied { location, .. }
             | Self::InvalidKey { location, .. }
             | Self::OutOfSpace { location, .. }
+            | Self::Settings { location, .. }
+            | Self::Unsupported { location, .. }
+            | Self::Throttled { location, .. }
             | Self::Unavailable { location, .. }
             | Self::Generic { location, .. } => location,
             Self::InvalidUrl { url, .. } | Self::UnknownScheme { url, .. } => url,
         }
+    }
+
+    /// What was asked of the store, where that is known.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::PermissionDenied { operation, .. }
+            | Self::OutOfSpace { operation, .. }
+            | Self::Throttled { operation, .. }
+            | Self::Unavailable { operation, .. }
+            | Self::Generic { operation, .. } => *operation,
+            Self::Unsupported { operation, .. } => Some(*operation),
+            _ => None,
+        }
+    }
+
+    /// Says what was asked of the store, where that is not said yet.
+    #[must_use]
+    pub fn during(mut self, asked: Operation) -> Self {
+        if let Self::PermissionDenied { operation, .. }
+        | Self::OutOfSpace { operation, .. }
+        | Self::Throttled { operation, .. }
+        | Self::Unavailable { operation, .. }
+        | Self::Generic { operation, .. } = &mut self
+        {
+            operation.get_or_insert(asked);
+        }
+        self
+    }
+
+    /// The store cannot be reached; another attempt may succeed.
+    pub fn unavailable(location: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::Unavailable { location: location.into(), operation: None, source: source.into() }
+    }
+
+    /// The store failed, and will again.
+    pub fn generic(location: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::Generic { location: location.into(), operation: None, source: source.into() }
+    }
+
+    /// The store cannot do this.
+    pub fn unsupported(
+        location: impl Into<String>,
+        operation: Operation,
+        reason: &'static str,
+    ) -> Self {
+        Self::Unsupported { location: location.into(), operation, reason }
+    }
+
+    /// The object is not the version that was asked for.
+    pub fn another_version(location: impl Into<String>) -> Self {
+        let location = location.into();
+        Self::Precondition { location, reason: "the object is another version" }
     }
 
     /// There is no object at `location`.
@@ -144,25 +291,30 @@ impl Error {
     /// Classifies an error of the operating system.
     pub(crate) fn from_io(location: &str, error: io::Error) -> Self {
         let location = location.to_owned();
+        let operation = None;
         match error.kind() {
             io::ErrorKind::NotFound => Self::not_found(location),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::PermissionDenied { location, source: error.into() }
+                Self::PermissionDenied { location, operation, source: error.into() }
             }
             io::ErrorKind::InvalidFilename => {
                 Self::InvalidKey { location, reason: "too long for the file system" }
             }
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::OutOfSpace { location, source: error.into() },
+            | io::ErrorKind::FileTooLarge => {
+                Self::OutOfSpace { location, operation, source: error.into() }
+            }
             io::ErrorKind::TimedOut
             | io::ErrorKind::ResourceBusy
             | io::ErrorKind::OutOfMemory
             | io::ErrorKind::StaleNetworkFileHandle => {
-                Self::Unavailable { location, source: error.into() }
+                Self::Unavailable { location, operation, source: error.into() }
             }
-            _ if is_out_of_files(&error) => Self::Unavailable { location, source: error.into() },
-            _ => Self::Generic { location, source: error.into() },
+            _ if is_out_of_files(&error) => {
+                Self::Unavailable { location, operation, source: error.into() }
+            }
+            _ => Self::Generic { location, operation, source: error.into() },
         }
     }
 }
@@ -174,9 +326,96 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
+/// What in a text of somebody else gives access: `name=` or `name:`, up to the next sign that ends
+/// a value. Before `://…@`, a user and a password.
+#[cfg(any(feature = "http", feature = "s3", feature = "redis", feature = "sftp"))]
+pub(crate) fn redact(text: &str) -> String {
+    const SECRETS: &[&str] = &[
+        "sig",
+        "signature",
+        "x-amz-signature",
+        "x-amz-security-token",
+        "x-amz-credential",
+        "x-goog-signature",
+        "x-goog-credential",
+        "ossaccesskeyid",
+        "accountkey",
+        "sharedaccesssignature",
+        "temp_url_sig",
+        "token",
+        "access_token",
+        "refresh_token",
+        "id_token",
+        "x-auth-token",
+        "x-auth-key",
+        "authorization",
+        "password",
+        "client_secret",
+        "secret",
+    ];
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut said = String::with_capacity(text.len());
+    let mut rest = without_users(text);
+    while let Some(at) = rest.find(['=', ':']) {
+        let after = rest.split_off(at + 1);
+        let name = rest[..at].trim_end_matches(['"', '\'', ' ']);
+        let begin = name
+            .rfind(|c| !is_name(c))
+            .map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
+        let name = name[begin..].to_ascii_lowercase();
+        let is_secret = SECRETS.contains(&name.as_str());
+        // `Authorization: Bearer x` is two words.
+        let spaces = name == "authorization";
+        said.push_str(&rest);
+        rest = after;
+        if is_secret {
+            let value = rest.trim_start_matches([' ', '"', '\'']);
+            let ends = |c: char| "&;,\"'\n\r)>}".contains(c) || (c == ' ' && !spaces);
+            rest = value.find(ends).map_or_else(String::new, |end| value[end..].to_owned());
+            said.push('…');
+        }
+    }
+    said + &rest
+}
+
+/// Takes `user:password@` out of URLs.
+#[cfg(any(feature = "http", feature = "s3", feature = "redis", feature = "sftp"))]
+fn without_users(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '?', '#', ' ', '"', '\'', '\n']).unwrap_or(part.len());
+        let from = part[..end].rfind('@').map_or(0, |at| at + 1);
+        said.push_str("://");
+        said.push_str(&part[from..]);
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "http")]
+    fn what_gives_access_is_not_shown() {
+        for (text, shown) in [
+            ("plain text, nothing else: really", "plain text, nothing else: really"),
+            ("https://h/k?sv=1&sig=a%2Fb&se=2", "https://h/k?sv=1&sig=…&se=2"),
+            ("?X-Amz-Signature=00ff&X-Amz-Date=1", "?X-Amz-Signature=…&X-Amz-Date=1"),
+            ("X-Goog-Signature=00ff", "X-Goog-Signature=…"),
+            ("AccountName=n;AccountKey=abc==;X=y", "AccountName=n;AccountKey=…;X=y"),
+            ("token=abc def", "token=… def"),
+            ("{\"access_token\": \"abc\", \"n\": 1}", "{\"access_token\":…\", \"n\": 1}"),
+            ("Authorization: Bearer abc.def\nnext", "Authorization:…\nnext"),
+            ("at redis://me:hush@h:1/0 failed", "at redis://h:1/0 failed"),
+            ("https://user@h/a@b", "https://h/a@b"),
+            ("ü=1 sig=ü日&b", "ü=1 sig=…&b"),
+            ("design=x assign=y", "design=x assign=y"),
+        ] {
+            assert_eq!(redact(text), shown);
+        }
+    }
 
     /// What each error of the operating system becomes, and whether it is worth another attempt.
     #[test]

@@ -39,28 +39,63 @@
 //! Implement [`Store`], add a folder and a row to [`STORES`], and let the tests run each of
 //! `conformance::CASES` (feature `conformance`).
 
+mod adapters;
+#[cfg(feature = "az")]
+mod az;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(feature = "opendal")]
+mod dal;
+mod directory;
 mod discover;
 mod error;
 mod ext;
 mod file;
+#[cfg(feature = "gs")]
+mod gs;
+#[cfg(feature = "hdfs")]
+mod hdfs;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "ipfs")]
+mod ipfs;
 mod key;
 mod location;
 mod mem;
+mod options;
+#[cfg(feature = "oss")]
+mod oss;
 mod pattern;
+#[cfg(any(feature = "opendal", feature = "swift"))]
+mod probe;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
 mod store;
+#[cfg(feature = "swift")]
+mod swift;
+pub mod transfer;
+#[cfg(feature = "webdav")]
+mod webdav;
+#[cfg(any(feature = "http", feature = "s3"))]
+mod window;
 
 use std::sync::Arc;
 
+pub use crate::adapters::{Counts, Guard, Patience, Policy, Request};
 pub use crate::discover::{DISCOVERED_MAX, Discovered};
-pub use crate::error::{Error, Result, Source};
+pub use crate::error::{Error, Operation, Result, Source};
 pub use crate::ext::StoreExt;
 pub use crate::file::FileStore;
 pub use crate::location::{Location, Locator};
 pub use crate::mem::MemStore;
+pub use crate::options::{Options, Setting, Settings};
 pub use crate::store::{
-    Entry, GetOptions, ListOptions, Metadata, Object, Page, PutMode, PutOptions, Store, Writer,
+    Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
+    PutMode, PutOptions, Store, Verb, Writer,
 };
 
 /// One kind of store.
@@ -68,15 +103,84 @@ pub use crate::store::{
 pub struct Row {
     /// What its URLs begin with, in lower case and without the colon.
     pub scheme: &'static str,
-    /// Opens the store of an authority, which is what stands between `scheme://` and the next `/`.
-    /// Called once per authority and [`Locator`]; the error is the reason alone.
-    pub open: fn(authority: &str) -> std::result::Result<Arc<dyn Store>, &'static str>,
+    /// Opens the store of an authority. Called once per authority and [`Locator`], reaches out to
+    /// nothing; the error is the reason alone.
+    pub open: fn(&Opening<'_>) -> std::result::Result<Arc<dyn Store>, String>,
+    /// What can be set.
+    pub settings: &'static [Setting],
+    /// Whether it is behind a network, so that requests fail which would succeed a moment later.
+    pub remote: bool,
     /// One line for users.
     pub doc: &'static str,
 }
 
+/// What a store is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// What its URL begins with, without the colon.
+    pub scheme: &'static str,
+    /// What stands between `scheme://` and the next `/`.
+    pub authority: &'a str,
+    /// What was set.
+    pub options: &'a Options,
+    /// The patience of its requests: for those that it makes by itself, beside those that it is
+    /// asked for.
+    pub patience: &'a Arc<Patience>,
+}
+
+/// Schemes that a build may lack, and the features that bring them.
+pub(crate) const FEATURES: &[(&[&str], &str)] = &[
+    (&["az"], "az"),
+    (&["gs"], "gs"),
+    (&["hdfs"], "hdfs"),
+    (&["http", "https"], "http"),
+    (&["ipfs"], "ipfs"),
+    (&["oss"], "oss"),
+    (&["redis", "rediss"], "redis"),
+    (&["s3"], "s3"),
+    (&["sftp"], "sftp"),
+    (&["swift"], "swift"),
+    (&["webdav"], "webdav"),
+];
+
 /// Every store of this build.
 pub const STORES: &[Row] = &[
-    Row { scheme: "file", open: file::open, doc: "files of this machine: file:///absolute/path" },
-    Row { scheme: "mem", open: mem::open, doc: "memory of this process: mem://name/key" },
+    Row {
+        scheme: "file",
+        open: file::open,
+        settings: &[],
+        remote: false,
+        doc: "files of this machine: file:///absolute/path",
+    },
+    Row {
+        scheme: "mem",
+        open: mem::open,
+        settings: &[],
+        remote: false,
+        doc: "memory of this process: mem://name/key",
+    },
+    #[cfg(feature = "s3")]
+    s3::ROW,
+    #[cfg(feature = "gs")]
+    gs::ROW,
+    #[cfg(feature = "az")]
+    az::ROW,
+    #[cfg(feature = "swift")]
+    swift::ROW,
+    #[cfg(feature = "redis")]
+    redis::ROW,
+    #[cfg(feature = "webdav")]
+    webdav::ROW,
+    #[cfg(feature = "sftp")]
+    sftp::ROW,
+    #[cfg(feature = "oss")]
+    oss::ROW,
+    #[cfg(feature = "hdfs")]
+    hdfs::ROW,
+    #[cfg(feature = "ipfs")]
+    ipfs::ROW,
+    #[cfg(feature = "http")]
+    http::HTTP,
+    #[cfg(feature = "http")]
+    http::HTTPS,
 ];

@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::{Error, Result, Row, STORES, Store};
+use crate::adapters::{Guard, Patience, Policy};
+use crate::{Error, Opening, Operation, Result, Row, STORES, Settings, Store};
 
 /// A place in a store: an object, or what a prefix of objects starts with.
 #[derive(Clone, Debug)]
@@ -22,7 +23,9 @@ pub struct Location {
 #[derive(Debug, Default)]
 pub struct Locator {
     working_directory: Option<PathBuf>,
-    stores: RwLock<BTreeMap<String, Arc<dyn Store>>>,
+    settings: Settings,
+    policy: Option<Policy>,
+    stores: RwLock<BTreeMap<String, Arc<Guard>>>,
 }
 
 /// A URL cut in its parts.
@@ -62,6 +65,51 @@ impl Locator {
     /// `default` refuses relative paths.
     pub fn new(working_directory: impl Into<PathBuf>) -> Self {
         Self { working_directory: Some(working_directory.into()), ..Self::default() }
+    }
+
+    /// Opens stores by these settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Is as patient with stores far away as this. Default [`Policy::REMOTE`].
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// What is wrong with the settings, as far as that is seen without opening anything: places
+    /// that are none, stores that this build does not have, settings that a store does not know.
+    pub fn faults(settings: &Settings) -> Vec<String> {
+        let fault = |(place, name): (&str, &str)| {
+            let (scheme, rest) = place.split_once(':').unwrap_or((place, "x"));
+            let Some(row) = STORES.iter().find(|row| row.scheme == scheme) else {
+                let known = known_schemes();
+                return Some(format!(
+                    "{place}: no store for `{scheme}:` in this build (known: {known})"
+                ));
+            };
+            if !(rest.is_empty() || rest.strip_prefix("//").is_some_and(|a| !a.contains('/'))) {
+                return Some(format!(
+                    "{place}: say `{scheme}:` for all, or `{scheme}://…` for one"
+                ));
+            }
+            let one = Settings::default().with(place, name, "").of(scheme, rest.trim_matches('/'));
+            one.check(row.settings).err().map(|fault| format!("{place}: {fault}"))
+        };
+        settings.said().filter_map(fault).collect()
+    }
+
+    /// How many requests each store far away was sent, by its URL.
+    pub fn requests(&self) -> BTreeMap<String, BTreeMap<Operation, u64>> {
+        let stores = self.stores.read().unwrap_or_else(PoisonError::into_inner);
+        let counts = |(root, guard): (&String, &Arc<Guard>)| {
+            Some((root.clone(), guard.patience()?.counts().by_operation()))
+        };
+        stores.iter().filter_map(counts).collect()
     }
 
     /// Opens a URL (`scheme://authority/key`, `file:/key`) or a path. Does not look whether
@@ -104,13 +152,26 @@ impl Locator {
         let store = match known {
             Some(store) => store,
             None => {
-                let store = (parts.row.open)(parts.authority)
-                    .map_err(|reason| Error::InvalidUrl { url: url.to_owned(), reason })?;
+                let store = self.open_store(parts).map_err(|reason| {
+                    let location = url.to_owned();
+                    Error::Settings { location, reason }
+                })?;
                 let mut stores = self.stores.write().unwrap_or_else(PoisonError::into_inner);
                 Arc::clone(stores.entry(root).or_insert(store))
             }
         };
         Ok(Location { store, key: parts.key.to_owned() })
+    }
+
+    fn open_store(&self, parts: &Parts<'_>) -> Result<Arc<Guard>, String> {
+        let Parts { row, authority, .. } = *parts;
+        let options = self.settings.of(row.scheme, authority);
+        options.check(row.settings)?;
+        let patience = Patience::new(self.policy.unwrap_or(Policy::REMOTE));
+        let opening =
+            Opening { scheme: row.scheme, authority, options: &options, patience: &patience };
+        let store = (row.open)(&opening)?;
+        Ok(Arc::new(if row.remote { Guard::new(store, patience) } else { Guard::local(store) }))
     }
 
     /// The key of a path in the store that is rooted at `/`. Keeps a `/` at the end.
@@ -170,8 +231,12 @@ impl<'a> Parts<'a> {
 }
 
 fn unknown_scheme(url: &str, scheme: &str) -> Error {
+    Error::UnknownScheme { url: url.to_owned(), scheme: scheme.to_owned(), known: known_schemes() }
+}
+
+fn known_schemes() -> String {
     let known: Vec<_> = STORES.iter().map(|row| row.scheme).collect();
-    Error::UnknownScheme { url: url.to_owned(), scheme: scheme.to_owned(), known: known.join(", ") }
+    known.join(", ")
 }
 
 /// RFC 3986: a letter, then letters, digits, `+`, `-` and `.`.
@@ -253,7 +318,7 @@ mod tests {
     fn what_is_no_place_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "it is empty"),
-            ("s3://b/k", "no store for `s3:` in this build (known: file, mem)"),
+            ("nfs://b/k", "no store for `nfs:` in this build (known: file, mem"),
             ("file://host/a", "`file:` has no host"),
             ("file:a", "after the scheme"),
             ("mem:a", "after the scheme"),

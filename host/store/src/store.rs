@@ -3,15 +3,17 @@
 //! What is common to all stores is written here once, on the trait; what differs is written on
 //! the store. `conformance` holds every store to it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::Result;
+use crate::{Error, Operation, Result, directory};
 
 /// Objects under keys.
 ///
@@ -26,7 +28,8 @@ use crate::Result;
 /// # Errors
 ///
 /// Beside what each method says, all of them fail with [`InvalidKey`](crate::Error::InvalidKey)
-/// for a malformed key, and with `PermissionDenied`, `Unavailable` or `Generic` as the store does.
+/// for a malformed key, and with `PermissionDenied`, `Throttled`, `Unavailable`, `Unsupported` or
+/// `Generic` as the store does.
 #[async_trait]
 pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// Opens an object, or a range of it, for reading.
@@ -46,6 +49,15 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// `NotFound`.
     async fn head(&self, key: &str) -> Result<Metadata>;
 
+    /// What the writer of an object said about it; nothing where the store keeps no such things.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    async fn attributes(&self, key: &str) -> Result<Attributes> {
+        self.head(key).await.map(|_| Attributes::default())
+    }
+
     /// Writes an object in one piece.
     ///
     /// Dropping the future does not say whether the object was written.
@@ -53,7 +65,8 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `AlreadyExists` with [`PutMode::IfAbsent`], of which exactly one among any number of
-    /// concurrent ones succeeds; `OutOfSpace`.
+    /// concurrent ones succeeds; `Precondition` with [`PutMode::IfMatch`], likewise; `Unsupported`
+    /// where the store cannot promise the two; `OutOfSpace`.
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata>;
 
     /// Starts to write an object in pieces.
@@ -67,6 +80,17 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// Removes an object. Removing one that does not exist succeeds.
     async fn delete(&self, key: &str) -> Result<()>;
 
+    /// Removes objects, in as few requests as the store can.
+    ///
+    /// # Errors
+    ///
+    /// The first one; others may be removed.
+    async fn delete_many(&self, keys: &[String]) -> Result<()> {
+        let removals = stream::iter(keys.to_vec());
+        let removals = removals.map(|key| async move { self.delete(&key).await });
+        removals.buffer_unordered(DELETES_AT_ONCE).try_collect().await
+    }
+
     /// Lists objects whose key starts with `prefix`, one page at a time, by the bytes of the key.
     ///
     /// The prefix is a string, not a directory: `a/b` finds `a/b`, `a/bc` and `a/b/c`. Nothing
@@ -77,13 +101,66 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// `InvalidKey` where no valid key can start with `prefix`.
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page>;
 
+    /// Lists what lies directly below `prefix`: objects, and the beginnings that deeper keys share.
+    /// Of `options` `after` and `limit` count.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list`](Self::list).
+    async fn list_directory(&self, prefix: &str, options: ListOptions) -> Result<Directory> {
+        directory::by_jumps(self, prefix, options).await
+    }
+
     /// Copies an object within the store.
     ///
     /// # Errors
     ///
     /// `NotFound` for `from`; for `to` like [`put`](Self::put).
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata>;
+
+    /// A URL with which anybody may do this to the object without credentials, for so long.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the store has no such thing.
+    async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {
+        let _ = (verb, expires);
+        Err(Error::unsupported(format!("{self}{key}"), Operation::Presign, "no presigned URLs"))
+    }
+
+    /// Makes the bucket, container or directory that the store is. One that is there already is
+    /// fine, if it is ours.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where it is somebody else's; `Unsupported` where there is nothing to make.
+    async fn create(&self) -> Result<()> {
+        Err(Error::unsupported(self.to_string(), Operation::CreateBucket, "there is no bucket"))
+    }
+
+    /// Removes what [`create`](Self::create) made. It must be empty.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Precondition` where it is not empty; `Unsupported` as for `create`.
+    async fn remove(&self) -> Result<()> {
+        Err(Error::unsupported(self.to_string(), Operation::RemoveBucket, "there is no bucket"))
+    }
+
+    /// Which conditions of [`PutMode`] this store keeps, also where several write at once.
+    ///
+    /// Found out by trying where the store's word cannot be relied on.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked.
+    async fn conditions(&self) -> Result<Conditions> {
+        Ok(Conditions { if_absent: true, if_match: true })
+    }
 }
+
+/// Removals that are on their way at once where the store has no request for many.
+const DELETES_AT_ONCE: usize = 8;
 
 /// An object that is being written in pieces.
 ///
@@ -104,6 +181,16 @@ pub trait Writer: fmt::Debug + Send {
     ///
     /// `AlreadyExists` with [`PutMode::IfAbsent`]; else like [`write`](Self::write).
     async fn finish(self: Box<Self>) -> Result<Metadata>;
+
+    /// Gives the object up, and waits until the store has removed what was sent. Dropping the
+    /// writer does the same in the background, which the end of the process may cut short.
+    ///
+    /// # Errors
+    ///
+    /// Where something may have been left.
+    async fn abort(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What is known of an object without reading it.
@@ -137,21 +224,56 @@ pub struct GetOptions {
     pub if_match: Option<String>,
 }
 
-/// How to write an object. The default overwrites.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How to write an object. The default overwrites, and says nothing about the object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutOptions {
     /// What to do where an object exists under the key.
     pub mode: PutMode,
+    /// What is said about the object. Stores that keep no such things ignore it.
+    pub attributes: Attributes,
 }
 
 /// What to do where an object exists under the key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PutMode {
     /// Replace it.
     #[default]
     Overwrite,
     /// Leave it and fail with [`AlreadyExists`](crate::Error::AlreadyExists).
     IfAbsent,
+    /// Replace it if it is the version of this etag; else, and where there is none, fail with
+    /// [`Precondition`](crate::Error::Precondition).
+    IfMatch(String),
+}
+
+/// What the writer of an object says about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its media type, as in `text/csv`.
+    pub content_type: Option<String>,
+    /// Further names and values. Names are of lower-case letters, digits and `-`, values of
+    /// printable ASCII: what all stores keep as they are.
+    pub user: BTreeMap<String, String>,
+}
+
+/// What a presigned URL is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Reading.
+    Get,
+    /// Writing.
+    Put,
+    /// Removing.
+    Delete,
+}
+
+/// Which conditions of [`PutMode`] a store keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    /// [`PutMode::IfAbsent`]: of several writers exactly one succeeds.
+    pub if_absent: bool,
+    /// [`PutMode::IfMatch`].
+    pub if_match: bool,
 }
 
 /// Which page to list. The default is the first page, as long as the store likes, at any depth.
@@ -171,6 +293,18 @@ pub struct ListOptions {
 pub struct Page {
     /// Objects by the bytes of their key.
     pub entries: Vec<Entry>,
+    /// Pass this as [`ListOptions::after`] for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// One page of what lies directly below a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Objects without a `/` after the prefix, by the bytes of their key.
+    pub entries: Vec<Entry>,
+    /// The distinct beginnings, up to and with the next `/` after the prefix, of the keys that lie
+    /// deeper; by their bytes.
+    pub directories: Vec<String>,
     /// Pass this as [`ListOptions::after`] for the next page; `None` at the end.
     pub next: Option<String>,
 }
@@ -245,7 +379,19 @@ impl GetOptions {
 impl PutOptions {
     /// Writes only where no object exists under the key.
     pub fn if_absent() -> Self {
-        Self { mode: PutMode::IfAbsent }
+        Self { mode: PutMode::IfAbsent, ..Self::default() }
+    }
+
+    /// Writes only where the object is the version of this etag.
+    pub fn if_match(etag: impl Into<String>) -> Self {
+        Self { mode: PutMode::IfMatch(etag.into()), ..Self::default() }
+    }
+
+    /// Says of which media type the object is.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.attributes.content_type = Some(content_type.into());
+        self
     }
 }
 

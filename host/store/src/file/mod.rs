@@ -39,7 +39,8 @@ use bytes::Bytes;
 use self::walk::Walk;
 use self::write::{FileWriter, Temporary};
 use crate::{
-    Error, GetOptions, ListOptions, Metadata, Object, Page, PutOptions, Result, Store, Writer, key,
+    Conditions, Error, GetOptions, ListOptions, Metadata, Object, Opening, Operation, Page,
+    PutMode, PutOptions, Result, Store, Writer, key,
 };
 
 /// Files below a directory as objects.
@@ -79,9 +80,9 @@ const TEMPORARY: (&str, &str) = (".", ".samara-tmp");
 const ELOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
 
 /// Opens `file:///`.
-pub(crate) fn open(authority: &str) -> Result<Arc<dyn Store>, &'static str> {
-    if !authority.is_empty() {
-        return Err("`file:` has no host: `file:///absolute/path`");
+pub(crate) fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
+    if !opening.authority.is_empty() {
+        return Err("`file:` has no host: `file:///absolute/path`".to_owned());
     }
     let root = Root { path: PathBuf::from("/"), url: "file:///".to_owned(), flush: true };
     Ok(Arc::new(FileStore(Arc::new(root))))
@@ -159,16 +160,18 @@ impl Store for FileStore {
 
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
         let place = self.place(key)?;
+        place.refuse_if_match(&options, Operation::Put)?;
         blocking(move || {
             let mut temporary = Temporary::new(place)?;
             temporary.write(&body)?;
-            temporary.publish(options.mode)
+            temporary.publish(&options.mode)
         })
         .await
     }
 
     async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
         let place = self.place(key)?;
+        place.refuse_if_match(&options, Operation::Write)?;
         let temporary = blocking(move || Temporary::new(place)).await?;
         Ok(Box::new(FileWriter::new(temporary, options.mode)))
     }
@@ -186,14 +189,19 @@ impl Store for FileStore {
 
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         let (from, to) = (self.place(from)?, self.place(to)?);
+        to.refuse_if_match(&options, Operation::Copy)?;
         blocking(move || {
             let (mut source, version) = from.open()?;
             let mut temporary = Temporary::new(to)?;
             temporary.copy_from(&mut source)?;
             from.check_unchanged(&source, version)?;
-            temporary.publish(options.mode)
+            temporary.publish(&options.mode)
         })
         .await
+    }
+
+    async fn conditions(&self) -> Result<Conditions> {
+        Ok(Conditions { if_absent: true, if_match: false })
     }
 }
 
@@ -223,6 +231,17 @@ impl Place {
             "an object; that is no regular file"
         };
         Err(Error::NotFound { location, sought })
+    }
+
+    /// A file cannot be replaced on condition that it is a certain version.
+    fn refuse_if_match(&self, options: &PutOptions, operation: Operation) -> Result<()> {
+        match options.mode {
+            PutMode::IfMatch(_) => {
+                let reason = "files are not replaced on condition of their version";
+                Err(Error::unsupported(&self.url, operation, reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The error of a system call on the file.
@@ -273,9 +292,7 @@ async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => {
-                Err(Error::Unavailable { location: "file:///".to_owned(), source: error.into() })
-            }
+            Err(error) => Err(Error::unavailable("file:///", error)),
         },
     }
 }

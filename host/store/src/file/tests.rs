@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{self, tests::block_on};
-use crate::{Locator, PutMode, StoreExt};
+use crate::{Locator, StoreExt};
 
 fn store() -> (TempDir, FileStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ fn write_for_ever(here: &Path) {
         for n in 0_u64.. {
             let body = Bytes::from(vec![u8::try_from(n % 251).unwrap(); 1 << 20]);
             let options = match n % 2 {
-                0 => PutOptions { mode: PutMode::Overwrite },
+                0 => PutOptions::default(),
                 _ => PutOptions::if_absent(),
             };
             let _ = store.put(&format!("{}", n % 20), body, options).await;

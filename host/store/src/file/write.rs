@@ -89,14 +89,17 @@ impl Temporary {
     }
 
     /// Gives the object its own name.
-    pub(super) fn publish(self, mode: PutMode) -> Result<Metadata> {
+    pub(super) fn publish(self, mode: &PutMode) -> Result<Metadata> {
         let failed = |error| self.place.write_error(error);
         if self.place.flush {
             self.file.sync_data().map_err(failed)?;
         }
         let version = Version::of(&self.file.metadata().map_err(failed)?);
         match mode {
-            PutMode::Overwrite => fs::rename(&self.path, &self.place.path).map_err(failed)?,
+            // The latter was refused at the beginning.
+            PutMode::Overwrite | PutMode::IfMatch(_) => {
+                fs::rename(&self.path, &self.place.path).map_err(failed)?;
+            }
             PutMode::IfAbsent => {
                 let linked = fs::hard_link(&self.path, &self.place.path);
                 linked.map_err(|error| self.place.link_error(error))?;
@@ -143,7 +146,7 @@ impl Place {
             // The directory can be written, or the file to link would not be there.
             io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
                 let source = "the file system has no hard links, which put-if-absent needs";
-                Error::Generic { location, source: source.into() }
+                Error::generic(location, source)
             }
             _ => self.write_error(error),
         }
@@ -161,8 +164,7 @@ impl FileWriter {
     /// Writes what was gathered.
     async fn flush(&mut self) -> Result<Temporary> {
         let Some(mut temporary) = self.temporary.take() else {
-            let source = "the writer failed or was interrupted before".into();
-            return Err(Error::Generic { location: self.url.clone(), source });
+            return Err(Error::generic(&self.url, "the writer failed or was interrupted before"));
         };
         let pending = std::mem::take(&mut self.pending);
         self.pending_length = 0;
@@ -187,8 +189,8 @@ impl Writer for FileWriter {
 
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
         let temporary = self.flush().await?;
-        let mode = self.mode;
-        blocking(move || temporary.publish(mode)).await
+        let mode = self.mode.clone();
+        blocking(move || temporary.publish(&mode)).await
     }
 }
 

@@ -15,8 +15,8 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::{
-    Entry, Error, GetOptions, ListOptions, Metadata, Object, Page, PutMode, PutOptions, Result,
-    Store, Writer, key,
+    Attributes, Entry, Error, GetOptions, ListOptions, Metadata, Object, Opening, Page, PutMode,
+    PutOptions, Result, Store, Writer, key,
 };
 
 /// Objects in memory.
@@ -32,6 +32,7 @@ pub struct MemStore {
 struct Stored {
     bytes: Bytes,
     metadata: Metadata,
+    attributes: Attributes,
 }
 
 #[derive(Debug)]
@@ -52,11 +53,11 @@ static NAMED: Mutex<BTreeMap<String, MemStore>> = Mutex::new(BTreeMap::new());
 static VERSION: AtomicU64 = AtomicU64::new(1);
 
 /// Opens `mem://authority/`.
-pub(crate) fn open(authority: &str) -> Result<Arc<dyn Store>, &'static str> {
-    if authority.is_empty() {
-        return Err("the name of the store is missing: `mem://name/key`");
+pub(crate) fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
+    if opening.authority.is_empty() {
+        return Err("the name of the store is missing: `mem://name/key`".to_owned());
     }
-    Ok(Arc::new(MemStore::named(authority)))
+    Ok(Arc::new(MemStore::named(opening.authority)))
 }
 
 // === impl MemStore ===
@@ -80,12 +81,22 @@ impl MemStore {
     fn insert(&self, key: &str, bytes: Bytes, options: PutOptions) -> Result<Metadata> {
         key::check(self, key)?;
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        if options.mode == PutMode::IfAbsent && objects.contains_key(key) {
-            return Err(Error::AlreadyExists { location: format!("{self}{key}") });
+        let there = objects.get(key).map(|stored| stored.metadata.etag.as_str());
+        let location = || format!("{self}{key}");
+        match &options.mode {
+            PutMode::IfAbsent if there.is_some() => {
+                return Err(Error::AlreadyExists { location: location() });
+            }
+            PutMode::IfMatch(etag) if there != Some(etag) => {
+                return Err(Error::another_version(location()));
+            }
+            _ => {}
         }
         let etag = VERSION.fetch_add(1, Ordering::Relaxed).to_string();
         let metadata = Metadata { size: bytes.len() as u64, etag, modified_ms: None };
-        objects.insert(key.to_owned(), Stored { bytes, metadata: metadata.clone() });
+        let PutOptions { attributes, .. } = options;
+        let stored = Stored { bytes, metadata: metadata.clone(), attributes };
+        objects.insert(key.to_owned(), stored);
         Ok(metadata)
     }
 }
@@ -105,10 +116,9 @@ impl fmt::Debug for MemStore {
 #[async_trait]
 impl Store for MemStore {
     async fn get(&self, key: &str, options: GetOptions) -> Result<Object> {
-        let Stored { bytes, metadata } = self.stored(key)?;
+        let Stored { bytes, metadata, .. } = self.stored(key)?;
         if options.if_match.as_ref().is_some_and(|etag| *etag != metadata.etag) {
-            let location = format!("{self}{key}");
-            return Err(Error::Precondition { location, reason: "the object is another version" });
+            return Err(Error::another_version(format!("{self}{key}")));
         }
         let range = options.range_within(metadata.size);
         let within = |offset| usize::try_from(offset).unwrap_or(bytes.len());
@@ -119,6 +129,10 @@ impl Store for MemStore {
 
     async fn head(&self, key: &str) -> Result<Metadata> {
         Ok(self.stored(key)?.metadata)
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Attributes> {
+        Ok(self.stored(key)?.attributes)
     }
 
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {

@@ -1,0 +1,23 @@
+//! What stands between users and a store far away: patience, restraint, and names for errors.
+//!
+//! | file | does |
+//! |---|---|
+//! | `guard.rs` | a [`Store`](crate::Store) around a store, that does all of the following |
+//! | `retry.rs` | tries again what may pass, with growing waits, within a budget |
+//! | `limiter.rs` | sends fewer requests to a store that asks for fewer |
+//! | `body.rs` | cuts a body that stalls, and goes on where it ended |
+//! | `counts.rs` | counts requests |
+
+mod body;
+mod counts;
+mod guard;
+mod limiter;
+mod retry;
+
+pub use self::counts::Counts;
+pub use self::guard::Guard;
+#[allow(unused_imports, reason = "stores that are features use them")]
+pub(crate) use self::limiter::now;
+#[allow(unused_imports, reason = "stores that are features use them")]
+pub(crate) use self::retry::random;
+pub use self::retry::{Patience, Policy, Request};

@@ -1,0 +1,335 @@
+//! One adapter for the stores that OpenDAL speaks to: what differs between them is a [`Plan`].
+//!
+//! Requests go to OpenDAL's services directly, past its `Operator`, which trims spaces off keys.
+//! They are not tried again here, which is the [`Guard`](crate::Guard)'s to do.
+//!
+//! | file | does |
+//! |---|---|
+//! | `transport.rs` | HTTP: notes the status of answers |
+//! | `error.rs` | from OpenDAL's errors to ours |
+//! | `read.rs`, `list.rs`, `write.rs` | the operations |
+//! | `walk.rs` | keys in order, one at a time |
+//! | `upload.rs` | objects in pieces |
+//!
+//! There is no request to make or remove a bucket: OpenDAL has none, and keeps the credentials.
+
+mod error;
+mod list;
+mod read;
+mod transport;
+mod upload;
+mod walk;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use opendal_core::options::WriteOptions;
+use opendal_core::raw::{OpPresign, OpRead, OpWrite, PresignOperation, ServiceDyn, Servicer};
+use opendal_core::{Builder, BytesRange, HttpTransporter, OperationContext, Operator};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio::sync::OnceCell;
+
+use self::list::Listers;
+use self::transport::{Transport, noted};
+use self::upload::Upload;
+use crate::{
+    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
+    Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http, key, probe,
+};
+
+/// What is particular to a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) identity: Identity,
+    pub(crate) layout: Layout,
+    pub(crate) pieces: Pieces,
+    /// What the service says that it keeps.
+    pub(crate) says: Conditions,
+    /// Where it keeps attributes, what a user's name is there, and back.
+    pub(crate) attributes: Option<Names>,
+    /// Whether an object that is half way up is seen under its name. It gets another one till then.
+    pub(crate) staged: bool,
+    /// Whether the service copies by itself.
+    pub(crate) copies: bool,
+    /// Why it cannot hold a key, where it cannot.
+    pub(crate) fault: fn(&str) -> Option<&'static str>,
+}
+
+/// What tells one version of an object from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Its etag.
+    Etag,
+    /// Its number, of which etags say less.
+    Version,
+    /// Size and time of modification, where there is nothing better. A change within the
+    /// resolution of the clock that keeps the size is not seen.
+    #[cfg(any(feature = "sftp", feature = "hdfs"))]
+    SizeAndTime,
+}
+
+/// How keys are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// All together, in the order of their bytes, and listed from any of them on.
+    Sorted,
+    /// All together, and listed from the first one; in the order of their bytes or of their UTF-16.
+    FromFirst,
+    /// In directories, which have no order.
+    Tree,
+}
+
+/// How objects of unknown length are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    /// In parts, side by side.
+    Parts,
+    /// In parts, one after the other.
+    Resumable,
+    /// Gathered in memory, up to so many bytes.
+    Whole(usize),
+}
+
+/// Names of attributes in the service, and back.
+pub(crate) type Names = (fn(&str) -> String, fn(&str) -> String);
+
+/// Names of attributes that a service takes as they are.
+pub(crate) const AS_THEY_ARE: Names = (str::to_owned, str::to_owned);
+
+/// One bucket or server. Clones share it.
+#[derive(Clone)]
+pub(crate) struct DalStore(Arc<Inner>);
+
+struct Inner {
+    /// With its final `/`.
+    root: String,
+    plan: Plan,
+    service: Servicer,
+    context: OperationContext,
+    patience: Arc<Patience>,
+    listers: Listers,
+    kept: OnceCell<Conditions>,
+}
+
+/// Opens the store of a service. Makes no connection.
+pub(crate) fn open(
+    opening: &Opening<'_>,
+    plan: Plan,
+    builder: impl Builder,
+) -> Result<Arc<dyn Store>, String> {
+    probe::check(opening.options.get(probe::SETTING.name))?;
+    let operator = Operator::new(builder).map_err(|error| error.message().to_owned())?;
+    let transport = Transport(ReqwestTransport::new(http::client()?));
+    let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
+    let kept = match probe::said(opening.options.get(probe::SETTING.name)) {
+        Some(said) => OnceCell::from(Conditions {
+            if_absent: said.if_absent && plan.says.if_absent,
+            if_match: said.if_match && plan.says.if_match,
+        }),
+        None if plan.says == NONE => OnceCell::from(NONE),
+        None => OnceCell::new(),
+    };
+    Ok(Arc::new(DalStore(Arc::new(Inner {
+        root: format!("{}://{}/", opening.scheme, opening.authority),
+        plan,
+        service: Arc::clone(operator.base_service()),
+        context,
+        patience: Arc::clone(opening.patience),
+        listers: Listers::default(),
+        kept,
+    }))))
+}
+
+/// No conditions at all.
+pub(crate) const NONE: Conditions = Conditions { if_absent: false, if_match: false };
+
+/// For services that hold every key.
+#[cfg(feature = "ipfs")]
+pub(crate) fn no_fault(_: &str) -> Option<&'static str> {
+    None
+}
+
+// === impl DalStore ===
+
+impl DalStore {
+    fn url(&self, key: &str) -> String {
+        format!("{self}{key}")
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
+    fn service(&self) -> &dyn ServiceDyn {
+        &*self.0.service
+    }
+
+    fn context(&self) -> &OperationContext {
+        &self.0.context
+    }
+
+    fn check(&self, key: &str) -> Result<()> {
+        key::check(self, key)?;
+        match (self.plan().fault)(key) {
+            None => Ok(()),
+            Some(reason) => key::invalid(self, key, reason),
+        }
+    }
+
+    /// Awaits a request of OpenDAL about `key`.
+    async fn ask<T>(
+        &self,
+        key: &str,
+        request: impl Future<Output = opendal_core::Result<T>>,
+    ) -> Result<T> {
+        match noted(request).await {
+            (Ok(value), _) => Ok(value),
+            (Err(error), answer) => Err(error::of(&self.url(key), &error, answer)),
+        }
+    }
+
+    /// What the store keeps; found out beside `key`, where we may write if anywhere.
+    async fn kept(&self, key: &str) -> Result<Conditions> {
+        self.0.kept.get_or_try_init(|| self.find_out(key).boxed()).await.copied()
+    }
+
+    async fn find_out(&self, key: &str) -> Result<Conditions> {
+        let keys = probe::keys(key);
+        let put = |key: String, mode: PutMode| {
+            async move {
+                let options = PutOptions { mode, ..PutOptions::default() };
+                match write::put(self, &key, "1".into(), &options).await {
+                    Ok(metadata) => Ok(Some(metadata)),
+                    Err(error @ Error::PermissionDenied { .. }) => Err(error),
+                    Err(error) if error.retry() => Err(error),
+                    Err(_) => Ok(None),
+                }
+            }
+            .boxed()
+        };
+        let found = probe::run(&keys, self.plan().says, &put).await;
+        for key in &keys {
+            if let Err(error) = write::delete(self, key).await {
+                tracing::warn!(%error, "what a probe wrote was left behind");
+            }
+        }
+        let found = found?;
+        if found != self.plan().says {
+            tracing::warn!(store = %self, "the server does not keep the conditions of writes");
+        }
+        Ok(found)
+    }
+
+    async fn require(&self, key: &str, mode: &PutMode, operation: Operation) -> Result<()> {
+        match mode {
+            PutMode::Overwrite => Ok(()),
+            _ => probe::require(self.kept(key).await?, self.url(key), mode, operation),
+        }
+    }
+}
+
+impl fmt::Display for DalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.root)
+    }
+}
+
+impl fmt::Debug for DalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DalStore").field("root", &self.0.root).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for DalStore {
+    async fn get(&self, key: &str, options: GetOptions) -> Result<Object> {
+        self.check(key)?;
+        read::get(self, key, options).await
+    }
+
+    async fn head(&self, key: &str) -> Result<Metadata> {
+        self.check(key)?;
+        Ok(read::head(self, key).await?.0)
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Attributes> {
+        self.check(key)?;
+        Ok(read::head(self, key).await?.1)
+    }
+
+    async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
+        self.check(key)?;
+        self.require(key, &options.mode, Operation::Put).await?;
+        write::put(self, key, body, &options).await
+    }
+
+    async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
+        self.check(key)?;
+        self.require(key, &options.mode, Operation::Write).await?;
+        Ok(Box::new(Upload::new(self.clone(), key, options)))
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.check(key)?;
+        write::delete(self, key).await
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Result<()> {
+        keys.iter().try_for_each(|key| self.check(key))?;
+        write::delete_many(self, keys).await
+    }
+
+    async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        key::check_prefix(self, prefix)?;
+        list::page(self, prefix, &options).await
+    }
+
+    async fn list_directory(&self, prefix: &str, options: ListOptions) -> Result<Directory> {
+        key::check_prefix(self, prefix)?;
+        list::directory(self, prefix, &options).await
+    }
+
+    async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
+        self.check(from)?;
+        self.check(to)?;
+        self.require(to, &options.mode, Operation::Copy).await?;
+        write::copy(self, from, to, options).await
+    }
+
+    async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {
+        self.check(key)?;
+        let can = self.service().capability_dyn();
+        let range = BytesRange::default();
+        let operation = match verb {
+            Verb::Get if can.presign_read => PresignOperation::Read(range, OpRead::new()),
+            Verb::Put if can.presign_write => {
+                let options = WriteOptions::default();
+                let asked = OpWrite::from_options(&can, options);
+                let (write, _) = self.ask(key, async { asked }).await?;
+                PresignOperation::Write(write)
+            }
+            _ => {
+                let reason = "it presigns no such request, or has no credentials to do so";
+                return Err(Error::unsupported(self.url(key), Operation::Presign, reason));
+            }
+        };
+        // OpenDAL signs the key as it is, and needs it as it stands in a URL.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
+        if !key.chars().all(is_plain) {
+            let reason = "it presigns keys of letters, digits, `-`, `_`, `.`, `~` and `/` alone";
+            return Err(Error::unsupported(self.url(key), Operation::Presign, reason));
+        }
+        let presign = OpPresign::new(operation, expires);
+        let signed = self.service().presign_dyn(self.context(), key, presign);
+        Ok(self.ask(key, signed).await?.into_presigned_request().uri().to_string())
+    }
+
+    async fn conditions(&self) -> Result<Conditions> {
+        self.kept("").await
+    }
+}

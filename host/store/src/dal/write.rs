@@ -1,0 +1,257 @@
+//! Writing in one piece, copying, removing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::{self, StreamExt};
+use opendal_core::Buffer;
+use opendal_core::options::WriteOptions;
+use opendal_core::raw::{OpCopy, OpDelete, OpRename, OpWrite};
+
+use super::{DalStore, Identity, Layout, Pieces, error, read, transport};
+use crate::adapters::random;
+use crate::{Attributes, Error, GetOptions, Metadata, PutMode, PutOptions, Result, Store};
+
+/// Parts of an object on their way at once.
+const PARTS_AT_ONCE: usize = 4;
+
+/// What the names of objects begin with that are half way up.
+pub(super) const STAGE: &str = ".samara-half-";
+
+/// The media type of what has none.
+const BYTES: &str = "application/octet-stream";
+
+/// The resolution of times of modification.
+const RESOLUTION: Duration = Duration::from_secs(1);
+
+/// How often a write is refused because another one makes the same directory at that moment, which
+/// servers of files take for a lack of permission.
+const SAME_DIRECTORY_MAX: usize = 3;
+
+/// Removals on their way at once where the service has no request for many.
+const DELETES_AT_ONCE: usize = 8;
+
+/// What is said to OpenDAL of an object that is to be written.
+pub(super) fn operation(store: &DalStore, key: &str, options: &PutOptions) -> Result<OpWrite> {
+    let mut asked = WriteOptions { concurrent: PARTS_AT_ONCE, ..WriteOptions::default() };
+    match &options.mode {
+        PutMode::Overwrite => {}
+        PutMode::IfAbsent => asked.if_not_exists = true,
+        PutMode::IfMatch(etag) if store.plan().identity == Identity::Version => {
+            if etag.is_empty() || !etag.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(Error::another_version(store.url(key)));
+            }
+            asked.if_version_match = Some(etag.clone());
+        }
+        PutMode::IfMatch(etag) => asked.if_match = Some(format!("\"{etag}\"")),
+    }
+    if let Some((theirs, _)) = store.plan().attributes {
+        asked.content_type.clone_from(&options.attributes.content_type);
+        let user = options.attributes.user.iter();
+        let user = user.map(|(name, value)| (theirs(name), value.clone()));
+        asked.user_metadata = Some(user.collect()).filter(|_| !options.attributes.user.is_empty());
+    }
+    let can = store.service().capability_dyn();
+    let invalid =
+        |error: opendal_core::Error| error::of(&store.url(key), &error, Default::default());
+    Ok(OpWrite::from_options(&can, asked).map_err(invalid)?.0)
+}
+
+/// What is said of an object that goes up in pieces.
+pub(super) fn operation_in_pieces(
+    store: &DalStore,
+    key: &str,
+    options: &PutOptions,
+) -> Result<OpWrite> {
+    let operation = operation(store, key, options)?;
+    if store.plan().pieces != Pieces::Resumable || operation.is_conditional() {
+        return Ok(operation);
+    }
+    let asked = WriteOptions {
+        if_version_not_match: Some(transport::RESUMABLE.to_owned()),
+        content_type: operation.content_type().map(str::to_owned),
+        user_metadata: operation.user_metadata().map(|user| {
+            user.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        }),
+        ..WriteOptions::default()
+    };
+    let can = store.service().capability_dyn();
+    let invalid =
+        |error: opendal_core::Error| error::of(&store.url(key), &error, Default::default());
+    Ok(OpWrite::from_options(&can, asked).map_err(invalid)?.0)
+}
+
+/// One object, whatever its size. The condition is known to be kept.
+pub(super) async fn put(
+    store: &DalStore,
+    key: &str,
+    body: Bytes,
+    options: &PutOptions,
+) -> Result<Metadata> {
+    if !store.plan().staged {
+        return put_directly(store, key, body, options).await;
+    }
+    let before = match read::head(store, key).await {
+        Ok((metadata, _)) => Some(metadata.etag),
+        Err(Error::NotFound { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    loop {
+        let parent = key.rfind('/').map_or("", |slash| &key[..=slash]);
+        let stage = format!("{parent}{STAGE}{:016x}", random());
+        let staged = put_directly(store, &stage, body.clone(), options).await;
+        let renamed = match staged {
+            Ok(_) => {
+                let rename = OpRename::new();
+                let rename = store.service().rename_dyn(store.context(), &stage, key, rename);
+                store.ask(key, rename).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        store.0.listers.forget();
+        if let Err(error) = renamed {
+            if let Err(error) = remove(store, std::slice::from_ref(&stage)).await {
+                tracing::debug!(%error, "an object was left half way up");
+            }
+            return Err(error);
+        }
+        let (metadata, _) = read::head(store, key).await?;
+        if before.as_ref() != Some(&metadata.etag) {
+            return Ok(metadata);
+        }
+        // Another version must be another one for those who know the one before.
+        tokio::time::sleep(RESOLUTION).await;
+    }
+}
+
+/// One request.
+async fn put_directly(
+    store: &DalStore,
+    key: &str,
+    body: Bytes,
+    options: &PutOptions,
+) -> Result<Metadata> {
+    let size = body.len() as u64;
+    let mut options = options.clone();
+    if body.is_empty() {
+        // A request without a body and its type is more than some emulators understand.
+        let said = options.attributes.content_type.take();
+        options.attributes.content_type = said.or_else(|| Some(BYTES.to_owned()));
+    }
+    let operation = operation(store, key, &options)?;
+    let write = || {
+        let (operation, body) = (operation.clone(), body.clone());
+        async move {
+            let mut writer = store.service().write_dyn(store.context(), key, operation)?;
+            writer.write_dyn(Buffer::from(body)).await?;
+            writer.close_dyn().await
+        }
+    };
+    let mut written = store.ask(key, write()).await;
+    for _ in 0..SAME_DIRECTORY_MAX {
+        if store.plan().layout != Layout::Tree
+            || !matches!(written, Err(Error::PermissionDenied { .. }))
+        {
+            break;
+        }
+        written = store.ask(key, write()).await;
+    }
+    store.0.listers.forget();
+    let written = written.map_err(|error| error::refused(&options.mode, error))?;
+    described(store, key, &written, size).await
+}
+
+/// What was written, as its answer or, where that says too little, a further request describes it.
+pub(super) async fn described(
+    store: &DalStore,
+    key: &str,
+    written: &opendal_core::Metadata,
+    size: u64,
+) -> Result<Metadata> {
+    let metadata = read::metadata(store, written, size);
+    match metadata.etag.is_empty() {
+        true => Ok(read::head(store, key).await?.0),
+        false => Ok(metadata),
+    }
+}
+
+pub(super) async fn delete(store: &DalStore, key: &str) -> Result<()> {
+    if store.plan().layout == Layout::Tree {
+        // What is asked to remove a directory may remove all that is in it.
+        match read::stat(store, key).await {
+            Ok(said) if said.is_dir() => return Ok(()),
+            Ok(_) => {}
+            Err(Error::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    let removed = remove(store, std::slice::from_ref(&key.to_owned())).await;
+    store.0.listers.forget();
+    match removed {
+        Err(Error::NotFound { sought: "an object", .. }) => Ok(()),
+        removed => removed,
+    }
+}
+
+pub(super) async fn delete_many(store: &DalStore, keys: &[String]) -> Result<()> {
+    let at_once = store.service().capability_dyn().delete_max_size.unwrap_or(1).max(1);
+    if at_once > 1 {
+        for keys in keys.chunks(at_once) {
+            let removed = remove(store, keys).await;
+            store.0.listers.forget();
+            removed?;
+        }
+        return Ok(());
+    }
+    let removals = stream::iter(keys.to_vec()).map(|key| {
+        let store = store.clone();
+        async move { delete(&store, &key).await }
+    });
+    removals.buffer_unordered(DELETES_AT_ONCE).try_collect().await
+}
+
+async fn remove(store: &DalStore, keys: &[String]) -> Result<()> {
+    let remove = async {
+        let mut deleter = store.service().delete_dyn(store.context())?;
+        for key in keys {
+            deleter.delete_dyn(key, OpDelete::new()).await?;
+        }
+        deleter.close_dyn().await
+    };
+    store.ask(keys.first().map_or("", String::as_str), remove).await
+}
+
+pub(super) async fn copy(
+    store: &DalStore,
+    from: &str,
+    to: &str,
+    options: PutOptions,
+) -> Result<Metadata> {
+    let (source, attributes) = read::head(store, from).await?;
+    if from == to && options == PutOptions::default() {
+        return Ok(source);
+    }
+    if options == PutOptions::default() && store.plan().copies {
+        let copy = async {
+            let service = store.service();
+            let mut copier = service.copy_dyn(store.context(), from, to, OpCopy::new())?;
+            while copier.next_dyn().await?.is_some() {}
+            copier.close_dyn().await
+        };
+        let copied = store.ask(to, copy).await;
+        store.0.listers.forget();
+        return described(store, to, &copied?, source.size).await;
+    }
+    let options = match options.attributes == Attributes::default() {
+        true => PutOptions { attributes, ..options },
+        false => options,
+    };
+    let read = store.get(from, GetOptions::default().if_match(source.etag));
+    let mut body = read.await?.body;
+    let mut writer = store.writer(to, options).await?;
+    while let Some(part) = body.try_next().await? {
+        writer.write(part).await?;
+    }
+    writer.finish().await
+}

@@ -1,0 +1,347 @@
+//! An object that goes up in parts of bounded memory, side by side: `CreateMultipartUpload`,
+//! `UploadPart`, `CompleteMultipartUpload`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+
+use super::{S3Store, conditions, error, read, write};
+use crate::adapters::random;
+use crate::{
+    Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Writer,
+};
+
+/// Bytes of the first parts. The least that S3 takes is 5 MiB.
+const PART_BYTES: usize = 8 << 20;
+
+/// After so many parts they become twice as large, so that 10,000 of them, which is the most that
+/// an object may have, hold more than the 5 TiB that it may have.
+const DOUBLED_EVERY: usize = 1_000;
+
+/// Parts on their way at once. With the one that is gathered this bounds what an upload holds:
+/// 40 MiB at first.
+const PARTS_AT_ONCE: usize = 4;
+
+/// The slowest that a part may go up, in bytes per second.
+const UPLOAD_MIN: u64 = 64 << 10;
+
+/// The attribute that tells whose an object is when the answer to its completion was lost.
+const TICKET: &str = "samara-put";
+
+/// An object on its way up.
+pub(super) struct Upload {
+    target: Arc<Target>,
+    /// Since the first whole part.
+    id: Option<String>,
+    gathered: VecDeque<Bytes>,
+    gathered_bytes: usize,
+    size: u64,
+    parts: i32,
+    under_way: JoinSet<Result<CompletedPart>>,
+    done: BTreeMap<i32, CompletedPart>,
+    failed: bool,
+}
+
+struct Target {
+    store: S3Store,
+    key: String,
+    options: PutOptions,
+    ticket: String,
+}
+
+// === impl Upload ===
+
+impl Upload {
+    pub(super) fn new(store: S3Store, key: &str, options: PutOptions) -> Self {
+        let ticket = format!("{:016x}{:016x}", random(), random());
+        let target = Target { store, key: key.to_owned(), options, ticket };
+        Self {
+            target: Arc::new(target),
+            id: None,
+            gathered: VecDeque::new(),
+            gathered_bytes: 0,
+            size: 0,
+            parts: 0,
+            under_way: JoinSet::new(),
+            done: BTreeMap::new(),
+            failed: false,
+        }
+    }
+
+    async fn append(&mut self, bytes: Bytes) -> Result<()> {
+        self.size += bytes.len() as u64;
+        self.gathered_bytes += bytes.len();
+        self.gathered.push_back(bytes);
+        while self.gathered_bytes >= self.part_bytes() {
+            let part = self.take(self.part_bytes());
+            self.send(part).await?;
+        }
+        Ok(())
+    }
+
+    fn part_bytes(&self) -> usize {
+        let doubled = usize::try_from(self.parts).unwrap_or_default() / DOUBLED_EVERY;
+        PART_BYTES << doubled
+    }
+
+    /// The next bytes, without a copy where they came in one piece.
+    fn take(&mut self, length: usize) -> Bytes {
+        self.gathered_bytes -= length;
+        match self.gathered.front_mut() {
+            Some(first) if first.len() > length => return first.split_to(length),
+            Some(first) if first.len() == length => {
+                return self.gathered.pop_front().unwrap_or_default();
+            }
+            _ => {}
+        }
+        let mut part = BytesMut::with_capacity(length);
+        while let Some(mut piece) = self.gathered.pop_front() {
+            let rest = piece.split_off(piece.len().min(length - part.len()));
+            part.extend_from_slice(&piece);
+            if !rest.is_empty() {
+                self.gathered.push_front(rest);
+            }
+            if part.len() == length {
+                break;
+            }
+        }
+        part.freeze()
+    }
+
+    /// Sends a part as soon as there is room for it.
+    async fn send(&mut self, part: Bytes) -> Result<()> {
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => self.id.insert(self.target.begin().await?).clone(),
+        };
+        while self.under_way.len() >= PARTS_AT_ONCE {
+            self.arrived().await?;
+        }
+        self.parts += 1;
+        let (target, number) = (Arc::clone(&self.target), self.parts);
+        self.under_way.spawn(async move { target.part(id, number, part).await });
+        Ok(())
+    }
+
+    /// Waits for one part.
+    async fn arrived(&mut self) -> Result<()> {
+        let Some(joined) = self.under_way.join_next().await else { return Ok(()) };
+        let part = match joined {
+            Ok(part) => part?,
+            Err(error) => return Err(Error::unavailable(self.target.url(), error)),
+        };
+        self.done.insert(part.part_number().unwrap_or_default(), part);
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<Metadata> {
+        let rest = self.take(self.gathered_bytes);
+        if self.id.is_none() {
+            // Small enough for one request, which all conditions work with.
+            let Target { store, key, options, .. } = &*self.target;
+            let patience = Arc::clone(&store.0.patience);
+            let guarded = Guard::new(Arc::new(store.clone()), patience);
+            return guarded.put(key, rest, options.clone()).await;
+        }
+        if !rest.is_empty() {
+            self.send(rest).await?;
+        }
+        while !self.under_way.is_empty() {
+            self.arrived().await?;
+        }
+        let parts = std::mem::take(&mut self.done).into_values().collect();
+        let id = self.id.as_deref().unwrap_or_default();
+        let metadata = self.target.complete(id, parts, self.size).await?;
+        self.id = None;
+        Ok(metadata)
+    }
+}
+
+#[async_trait]
+impl Writer for Upload {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if self.failed {
+            return Err(Error::generic(self.target.url(), "the upload failed before"));
+        }
+        // Also where the future is dropped half way.
+        self.failed = true;
+        self.append(bytes).await?;
+        self.failed = false;
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Metadata> {
+        if self.failed {
+            return Err(Error::generic(self.target.url(), "the upload failed before"));
+        }
+        self.end().await
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        let Some(id) = self.id.clone() else { return Ok(()) };
+        self.under_way.shutdown().await;
+        let aborted = self.target.abort(&id).await;
+        self.id = None;
+        aborted
+    }
+}
+
+/// What was sent is charged for until it is removed.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let (target, mut under_way) =
+            (Arc::clone(&self.target), std::mem::take(&mut self.under_way));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            tracing::warn!(url = target.url(), "an upload was left behind");
+            return;
+        };
+        runtime.spawn(async move {
+            under_way.shutdown().await;
+            if let Err(error) = target.abort(&id).await {
+                tracing::warn!(%error, "an upload was left behind");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, parts, failed, .. } = self;
+        f.debug_struct("Upload")
+            .field("url", &self.target.url())
+            .field("size", size)
+            .field("parts", parts)
+            .field("failed", failed)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn url(&self) -> String {
+        self.store.url(&self.key)
+    }
+
+    /// Makes a request with patience: what goes up in parts has no guard around it.
+    async fn ask<'a, T: Send>(
+        &'a self,
+        bytes: usize,
+        attempt_at: impl FnMut() -> BoxFuture<'a, Result<T>> + Send,
+    ) -> Result<T> {
+        let patience = &self.store.0.patience;
+        let time = patience.policy().answer + Duration::from_secs(bytes as u64 / UPLOAD_MIN);
+        let location = self.url();
+        let asked = Request { operation: Operation::Write, location: &location, time };
+        patience.request(asked, attempt_at).await
+    }
+
+    async fn begin(&self) -> Result<String> {
+        if self.options.mode != PutMode::Overwrite {
+            conditions::require_in_parts(&self.store, &self.key).await?;
+        }
+        self.ask(0, || self.create().boxed()).await
+    }
+
+    async fn create(&self) -> Result<String> {
+        let create = self.store.client().await?.create_multipart_upload();
+        let create = create.bucket(self.store.bucket()).key(&self.key);
+        let mut create = create.metadata(TICKET, &self.ticket);
+        for (name, value) in &self.options.attributes.user {
+            create = create.metadata(name, value);
+        }
+        let create = create.set_content_type(self.options.attributes.content_type.clone());
+        let output = create.send().await.map_err(|error| error::of(&self.url(), &error))?;
+        let id = output.upload_id().map(str::to_owned);
+        id.ok_or_else(|| Error::generic(self.url(), "the store gave the upload no name"))
+    }
+
+    async fn part(&self, id: String, number: i32, bytes: Bytes) -> Result<CompletedPart> {
+        let (length, id) = (bytes.len(), &id);
+        self.ask(length, || self.send_part(id.clone(), number, bytes.clone()).boxed()).await
+    }
+
+    async fn send_part(&self, id: String, number: i32, bytes: Bytes) -> Result<CompletedPart> {
+        let upload = self.store.client().await?.upload_part().bucket(self.store.bucket());
+        let upload = upload.key(&self.key).upload_id(id).part_number(number);
+        let sent = upload.body(bytes.into()).send().await;
+        let output = sent.map_err(|error| error::of(&self.url(), &error))?;
+        let part = CompletedPart::builder().part_number(number);
+        Ok(part
+            .set_e_tag(output.e_tag().map(str::to_owned))
+            .set_checksum_crc32(output.checksum_crc32().map(str::to_owned))
+            .build())
+    }
+
+    async fn complete(&self, id: &str, parts: Vec<CompletedPart>, size: u64) -> Result<Metadata> {
+        let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let id = id.to_owned();
+        let etag = match self.ask(0, || self.join(id.clone(), all.clone()).boxed()).await {
+            Ok(etag) => etag,
+            // An earlier attempt may have completed it, and only its answer was lost.
+            Err(error) => return self.ours().await?.ok_or(error),
+        };
+        match etag {
+            Some(etag) => Ok(read::metadata(size, Some(&etag), None)),
+            None => Ok(self.ask(0, || read::head(&self.store, &self.key).boxed()).await?.0),
+        }
+    }
+
+    /// Makes one object of its parts; its etag, where the store says it.
+    async fn join(&self, id: String, parts: CompletedMultipartUpload) -> Result<Option<String>> {
+        let complete = self.store.client().await?.complete_multipart_upload();
+        let complete = complete.bucket(self.store.bucket()).key(&self.key).upload_id(id);
+        let mut complete = complete.multipart_upload(parts);
+        match &self.options.mode {
+            PutMode::Overwrite => {}
+            PutMode::IfAbsent => complete = complete.if_none_match("*"),
+            PutMode::IfMatch(etag) => {
+                let etag = conditions::etag(&self.store, &self.key, etag).await?;
+                complete = complete.if_match(etag);
+            }
+        }
+        match complete.send().await {
+            // Some stores answer with an empty one.
+            Ok(output) => Ok(output.e_tag().filter(|etag| !etag.is_empty()).map(str::to_owned)),
+            Err(error) if error::code(&error) == Some("NoSuchUpload") => {
+                Err(Error::not_found(self.url()))
+            }
+            Err(error) => Err(write::refused(&self.store, &self.key, &self.options.mode, &error)),
+        }
+    }
+
+    /// The object, if it is the one that we sent.
+    async fn ours(&self) -> Result<Option<Metadata>> {
+        match self.ask(0, || read::head(&self.store, &self.key).boxed()).await {
+            Ok((metadata, attributes)) => {
+                let is_ours = attributes.user.get(TICKET) == Some(&self.ticket);
+                Ok(is_ours.then_some(metadata))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn abort(&self, id: &str) -> Result<()> {
+        self.ask(0, || self.forget(id.to_owned()).boxed()).await
+    }
+
+    async fn forget(&self, id: String) -> Result<()> {
+        let abort = self.store.client().await?.abort_multipart_upload();
+        let abort = abort.bucket(self.store.bucket()).key(&self.key).upload_id(id);
+        match abort.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error::status(&error) == Some(404) => Ok(()),
+            Err(error) => Err(error::of(&self.url(), &error)),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! `swift://container/key`: OpenStack Swift, by its own protocol.
+//!
+//! Tokens come from `auth_url` by version 1 of the protocol (TempAuth, and what else speaks it),
+//! and again when one has run out; or `endpoint` and `token` say them, as of Keystone.
+//!
+//! - An object is one request, up to the 5 GiB that Swift takes. One of unknown length is streamed;
+//!   what breaks off leaves nothing, and is not tried again.
+//! - Put-if-absent is Swift's, which is tried out: it sees an object that was there before, and may
+//!   let several writers win that come at once. There is no put-if-match.
+//! - Objects in segments are read as they are. Of theirs that are removed or replaced the segments
+//!   stay.
+//! - There are no presigned URLs.
+
+mod account;
+mod list;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE,
+};
+use reqwest::{Method, Response, StatusCode};
+use tokio::sync::OnceCell;
+
+use self::account::{Account, SETTINGS};
+use self::upload::Upload;
+use crate::{
+    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
+    Operation, Page, Patience, PutMode, PutOptions, Result, Row, Store, Writer, http, key, probe,
+};
+
+/// The row of `swift:`.
+pub(crate) const ROW: Row = Row {
+    scheme: "swift",
+    open,
+    settings: SETTINGS,
+    remote: true,
+    doc: "OpenStack Swift: swift://container/key",
+};
+
+/// What stands before the names of attributes.
+const META: &str = "x-object-meta-";
+
+/// Bytes of a key.
+const KEY_BYTES_MAX: usize = 1024;
+
+/// What Swift says that it keeps.
+const SAYS: Conditions = Conditions { if_absent: true, if_match: false };
+
+/// One container. Clones share it.
+#[derive(Clone)]
+struct SwiftStore(Arc<Container>);
+
+struct Container {
+    name: String,
+    account: Account,
+    patience: Arc<Patience>,
+    kept: OnceCell<Conditions>,
+}
+
+fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
+    let name = opening.authority;
+    if name.is_empty() {
+        return Err("the name of the container is missing: `swift://container/key`".to_owned());
+    }
+    let said = opening.options.get(probe::SETTING.name);
+    probe::check(said)?;
+    let kept = probe::said(said)
+        .map_or_else(OnceCell::new, |said| OnceCell::from(Conditions { if_match: false, ..said }));
+    Ok(Arc::new(SwiftStore(Arc::new(Container {
+        name: name.to_owned(),
+        account: Account::new(opening.options)?,
+        patience: Arc::clone(opening.patience),
+        kept,
+    }))))
+}
+
+// === impl SwiftStore ===
+
+impl SwiftStore {
+    fn url(&self, key: &str) -> String {
+        format!("{self}{key}")
+    }
+
+    fn check(&self, key: &str) -> Result<()> {
+        key::check(self, key)?;
+        if key.len() > KEY_BYTES_MAX {
+            return key::invalid(self, key, "Swift takes keys of up to 1,024 bytes");
+        }
+        Ok(())
+    }
+
+    /// A request about an object, or about the container where the key is empty.
+    async fn ask(
+        &self,
+        method: Method,
+        key: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Response> {
+        let path = self.path(key);
+        self.0
+            .account
+            .ask(&self.url(key), |client, storage| {
+                let request = client.request(method.clone(), format!("{storage}/{path}"));
+                let request = request.headers(headers.clone());
+                match method {
+                    Method::PUT => request.header(CONTENT_LENGTH, body.len()).body(body.clone()),
+                    _ => request,
+                }
+            })
+            .await
+    }
+
+    fn path(&self, key: &str) -> String {
+        let separator = if key.is_empty() { "" } else { "/" };
+        format!("{}{separator}{}", encoded(&self.0.name), encoded(key))
+    }
+
+    async fn headed(&self, key: &str) -> Result<(Metadata, Attributes)> {
+        self.check(key)?;
+        let location = self.url(key);
+        let none = (HeaderMap::new(), Bytes::new());
+        let response = self.ask(Method::HEAD, key, &none.0, &none.1).await?;
+        let response = http::check(&location, response).await?;
+        let headers = response.headers();
+        let user = headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix(META)?;
+            Some((name.to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        let said = text(headers, &CONTENT_TYPE).map(str::to_owned);
+        let attributes = Attributes { content_type: said, user: user.collect() };
+        Ok((metadata(&location, &response)?, attributes))
+    }
+
+    /// One request, whatever the size. The condition is known to be kept.
+    async fn put_object(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Metadata> {
+        let location = self.url(key);
+        let headers = headers_of(&location, options)?;
+        let response = self.ask(Method::PUT, key, &headers, &body).await?;
+        written(&location, response, body.len() as u64, &options.mode).await
+    }
+
+    async fn kept(&self, key: &str) -> Result<Conditions> {
+        self.0.kept.get_or_try_init(|| self.find_out(key).boxed()).await.copied()
+    }
+
+    async fn find_out(&self, key: &str) -> Result<Conditions> {
+        let keys = probe::keys(key);
+        let put = |key: String, mode: PutMode| {
+            async move {
+                let options = PutOptions { mode, ..PutOptions::default() };
+                match self.put_object(&key, "1".into(), &options).await {
+                    Ok(metadata) => Ok(Some(metadata)),
+                    Err(Error::AlreadyExists { .. } | Error::Generic { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+            .boxed()
+        };
+        let found = probe::run(&keys, SAYS, &put).await;
+        if let Err(error) = self.delete_many(&keys).await {
+            tracing::warn!(%error, "what a probe wrote was left behind");
+        }
+        found
+    }
+
+    async fn require(&self, key: &str, mode: &PutMode, operation: Operation) -> Result<()> {
+        match mode {
+            PutMode::Overwrite => Ok(()),
+            _ => probe::require(self.kept(key).await?, self.url(key), mode, operation),
+        }
+    }
+}
+
+/// What an answer about an object says.
+fn metadata(location: &str, response: &Response) -> Result<Metadata> {
+    let mut metadata = http::described(location, response)?.metadata;
+    // `Last-Modified` is rounded up to a second; this is when it was.
+    let stamp = HeaderName::from_static("x-timestamp");
+    let stamp = text(response.headers(), &stamp).and_then(|stamp| stamp.split_once('.'));
+    metadata.modified_ms = stamp.and_then(|(seconds, rest)| {
+        let millis = format!("{rest:0<3}").get(..3)?.parse::<u64>().ok()?;
+        Some(seconds.parse::<u64>().ok()? * 1000 + millis)
+    });
+    Ok(metadata)
+}
+
+/// What the answer to a write says.
+async fn written(
+    location: &str,
+    response: Response,
+    size: u64,
+    mode: &PutMode,
+) -> Result<Metadata> {
+    let response = match (response.status(), mode) {
+        (StatusCode::PRECONDITION_FAILED, PutMode::IfAbsent) => {
+            return Err(Error::AlreadyExists { location: location.to_owned() });
+        }
+        _ => http::check(location, response).await?,
+    };
+    let etag = text(response.headers(), &ETAG).unwrap_or_default().trim_matches('"').to_owned();
+    Ok(Metadata { size, etag, modified_ms: None })
+}
+
+/// What is said of an object that is written.
+fn headers_of(location: &str, options: &PutOptions) -> Result<HeaderMap> {
+    let invalid = || Error::generic(location, "an attribute cannot be said in a header");
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| invalid());
+    let mut headers = HeaderMap::new();
+    if options.mode == PutMode::IfAbsent {
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+    }
+    if let Some(content_type) = &options.attributes.content_type {
+        headers.insert(CONTENT_TYPE, value(content_type)?);
+    }
+    for (name, said) in &options.attributes.user {
+        let name = HeaderName::from_bytes(format!("{META}{name}").as_bytes());
+        headers.insert(name.map_err(|_| invalid())?, value(said)?);
+    }
+    Ok(headers)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// A name in a path.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+impl fmt::Display for SwiftStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "swift://{}/", self.0.name)
+    }
+}
+
+impl fmt::Debug for SwiftStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SwiftStore").field("container", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for SwiftStore {
+    async fn get(&self, key: &str, options: GetOptions) -> Result<Object> {
+        self.check(key)?;
+        let location = self.url(key);
+        let mut headers = HeaderMap::new();
+        let range = options.range.as_ref();
+        if let Some(range) = range.filter(|range| !range.is_empty())
+            && let Ok(value) = HeaderValue::from_str(&http::range_header(range))
+        {
+            headers.insert(RANGE, value);
+        }
+        let mut response = None;
+        if range.is_none_or(|range| !range.is_empty()) {
+            let answer = self.ask(Method::GET, key, &headers, &Bytes::new()).await?;
+            response = Some(answer).filter(|r| r.status() != StatusCode::RANGE_NOT_SATISFIABLE);
+        }
+        let Some(response) = response else {
+            let (metadata, _) = self.headed(key).await?;
+            if options.if_match.as_ref().is_some_and(|etag| *etag != metadata.etag) {
+                return Err(Error::another_version(location));
+            }
+            let at = options.range_within(metadata.size).start;
+            return Ok(Object { metadata, range: at..at, body: stream::empty().boxed() });
+        };
+        let response = http::check(&location, response).await?;
+        let mut said = http::described(&location, &response)?;
+        said.metadata = metadata(&location, &response)?;
+        if said.size.is_none() {
+            return Err(Error::generic(location, "the answer does not say how long it is"));
+        }
+        http::asked(&location, said, http::body_of(location.clone(), response), &options)
+    }
+
+    async fn head(&self, key: &str) -> Result<Metadata> {
+        Ok(self.headed(key).await?.0)
+    }
+
+    async fn attributes(&self, key: &str) -> Result<Attributes> {
+        Ok(self.headed(key).await?.1)
+    }
+
+    async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
+        self.check(key)?;
+        self.require(key, &options.mode, Operation::Put).await?;
+        self.put_object(key, body, &options).await
+    }
+
+    async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
+        self.check(key)?;
+        self.require(key, &options.mode, Operation::Write).await?;
+        Ok(Box::new(Upload::new(self.clone(), key, options)))
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.check(key)?;
+        let none = (HeaderMap::new(), Bytes::new());
+        let response = self.ask(Method::DELETE, key, &none.0, &none.1).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(()),
+            _ => http::check(&self.url(key), response).await.map(drop),
+        }
+    }
+
+    async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        key::check_prefix(self, prefix)?;
+        list::page(self, prefix, &options).await
+    }
+
+    async fn list_directory(&self, prefix: &str, options: ListOptions) -> Result<Directory> {
+        key::check_prefix(self, prefix)?;
+        list::directory(self, prefix, &options).await
+    }
+
+    async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
+        self.check(from)?;
+        self.check(to)?;
+        self.require(to, &options.mode, Operation::Copy).await?;
+        let (source, attributes) = self.headed(from).await?;
+        if options != PutOptions::default() {
+            let options = match options.attributes == Attributes::default() {
+                true => PutOptions { attributes, ..options },
+                false => options,
+            };
+            let read = self.get(from, GetOptions::default().if_match(source.etag));
+            let mut body = read.await?.body;
+            let mut writer = self.writer(to, options).await?;
+            while let Some(part) = body.try_next().await? {
+                writer.write(part).await?;
+            }
+            return writer.finish().await;
+        }
+        let location = self.url(to);
+        let path = HeaderValue::from_str(&format!("/{}", self.path(from)));
+        let path = path.map_err(|error| Error::generic(&location, error))?;
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-copy-from"), path)]);
+        let response = self.ask(Method::PUT, to, &headers, &Bytes::new()).await?;
+        written(&location, response, source.size, &options.mode).await
+    }
+
+    async fn create(&self) -> Result<()> {
+        let none = (HeaderMap::new(), Bytes::new());
+        let response = self.ask(Method::PUT, "", &none.0, &none.1).await?;
+        http::check(&self.to_string(), response).await.map(drop)
+    }
+
+    async fn remove(&self) -> Result<()> {
+        let none = (HeaderMap::new(), Bytes::new());
+        let response = self.ask(Method::DELETE, "", &none.0, &none.1).await?;
+        if response.status() == StatusCode::CONFLICT {
+            let reason = "the container is not empty";
+            return Err(Error::Precondition { location: self.to_string(), reason });
+        }
+        http::check(&self.to_string(), response).await.map(drop)
+    }
+
+    async fn conditions(&self) -> Result<Conditions> {
+        self.kept("").await
+    }
+}

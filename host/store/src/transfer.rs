@@ -1,0 +1,192 @@
+//! Copies between stores: in bounded memory, large objects by several ranges at once.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::task::JoinSet;
+
+use crate::{GetOptions, Location, Metadata, PutOptions, Result, StoreExt};
+
+/// What one request asks for. An object of up to twice as much is read by one.
+const RANGE_BYTES: u64 = 8 << 20;
+
+/// Ranges of one object on their way at once. With a writer's own buffers this bounds what a copy
+/// holds: 32 MiB and theirs.
+const RANGES_AT_ONCE: usize = 4;
+
+/// Copies an object within a store or between two, and says how many bytes passed as they do. What
+/// a store copies within itself is said at the end.
+///
+/// All bytes are of one version of the object. What was written when the copy fails is removed.
+///
+/// # Errors
+///
+/// `NotFound` for `from`; `Precondition` where it is replaced meanwhile; for `to` as
+/// [`Store::put`](crate::Store::put).
+pub async fn copy(
+    from: Location,
+    to: Location,
+    options: PutOptions,
+    mut passed: impl FnMut(u64) + Send,
+) -> Result<Metadata> {
+    if Arc::ptr_eq(&from.store, &to.store) {
+        let metadata = from.store.copy(&from.key, &to.key, options).await?;
+        passed(metadata.size);
+        return Ok(metadata);
+    }
+    let object = from.store.get(&from.key, GetOptions::default().range(0..RANGE_BYTES)).await?;
+    let metadata = object.metadata.clone();
+    if metadata.size <= object.range.end {
+        let bytes = object.bytes().await?;
+        let size = bytes.len() as u64;
+        let written = to.store.put(&to.key, bytes, options).await?;
+        passed(size);
+        return Ok(written);
+    }
+    let mut writer = to.store.writer(&to.key, options).await?;
+    let rest = ranges(RANGE_BYTES..metadata.size).map(|range| {
+        let (from, etag) = (from.clone(), metadata.etag.clone());
+        by_itself(async move { from.store.read_range(&from.key, range, Some(&etag)).await })
+    });
+    let mut parts = object.body.chain(stream::iter(rest).buffered(RANGES_AT_ONCE)).boxed();
+    let mut at = 0;
+    let ended = async {
+        while let Some(part) = parts.try_next().await? {
+            let size = part.len() as u64;
+            at += size;
+            writer.write(part).await?;
+            passed(size);
+        }
+        Ok(())
+    }
+    .await;
+    match ended {
+        Ok(()) if at == metadata.size => writer.finish().await,
+        Ok(()) => {
+            writer.abort().await?;
+            let reason = format!("{at} of {} bytes came", metadata.size);
+            Err(crate::Error::unavailable(from.url(), reason))
+        }
+        Err(error) => {
+            if let Err(left) = writer.abort().await {
+                tracing::warn!("giving up a copy: {}", left.in_full());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Runs on while what came before is written, where there is a runtime to do so; ends when it is
+/// dropped.
+async fn by_itself(read: impl Future<Output = Result<Bytes>> + Send + 'static) -> Result<Bytes> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return read.await;
+    }
+    let mut task = JoinSet::new();
+    task.spawn(read);
+    match task.join_next().await.expect("it was spawned") {
+        Ok(read) => read,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(crate::Error::unavailable("a copy", error)),
+        },
+    }
+}
+
+/// Ranges to ask for, one after the other.
+fn ranges(all: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let step = usize::try_from(RANGE_BYTES).unwrap_or(usize::MAX);
+    let end = all.end;
+    all.step_by(step).map(move |start| start..end.min(start + RANGE_BYTES))
+}
+
+/// Ranges that lie as near to each other are read by one request: the bytes between cost less than
+/// a request.
+const NEAR_BYTES: u64 = 256 << 10;
+
+/// What one request reads of several near ranges at most.
+const TOGETHER_MAX: u64 = 16 << 20;
+
+/// Ranges that are read together, in the order of where they begin; each range's number with it.
+pub(crate) fn together(ranges: &[Range<u64>]) -> Vec<(Range<u64>, Vec<usize>)> {
+    let mut order: Vec<usize> = (0..ranges.len()).collect();
+    order.sort_by_key(|n| (ranges[*n].start, ranges[*n].end));
+    let mut found: Vec<(Range<u64>, Vec<usize>)> = Vec::new();
+    for n in order {
+        let range = &ranges[n];
+        if let Some((all, numbers)) = found.last_mut() {
+            let end = all.end.max(range.end);
+            if range.start <= all.end.saturating_add(NEAR_BYTES) && end - all.start <= TOGETHER_MAX
+            {
+                all.end = end;
+                numbers.push(n);
+                continue;
+            }
+        }
+        found.push((range.start..range.end.max(range.start), vec![n]));
+    }
+    found
+}
+
+/// The part of `bytes`, which begin at `start`, that is `range`; less where they end earlier.
+pub(crate) fn part(bytes: &Bytes, start: u64, range: &Range<u64>) -> Bytes {
+    let within = |at: u64| {
+        usize::try_from(at.saturating_sub(start)).map_or(bytes.len(), |at| at.min(bytes.len()))
+    };
+    let (from, to) = (within(range.start), within(range.end));
+    bytes.slice(from..to.max(from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::tests::block_on;
+    use crate::{Locator, MemStore, Store};
+
+    #[test]
+    fn near_ranges_are_read_together() {
+        let far = 10 << 20;
+        let ranges = [far..far + 1, 5..9, 0..2, 7..8, 100_000..100_010, 20..20];
+        assert_eq!(together(&ranges), [(0..100_010, vec![2, 1, 3, 5, 4]), (far..far + 1, vec![0])]);
+        let large = [0..TOGETHER_MAX, TOGETHER_MAX..TOGETHER_MAX + 1];
+        assert_eq!(together(&large).len(), 2);
+        assert_eq!(together(&[]), []);
+    }
+
+    #[test]
+    fn ranges_are_those_of_single_reads() {
+        let far = |start, end| Range { start, end };
+        let store = MemStore::default();
+        let bytes: Bytes = (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        let ranges = [5..10, 0..0, 2_999_990..9_000_000, 1_000_000..1_700_000, 4..9, far(9, 3)];
+        block_on(async {
+            store.put("a", bytes, PutOptions::default()).await.unwrap();
+            let read = store.read_ranges("a", &ranges, None).await.unwrap();
+            for (range, read) in ranges.iter().zip(read) {
+                assert_eq!(read, store.read_range("a", range.clone(), None).await.unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn copies_say_what_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let locator = Locator::new(dir.path());
+        for size in [0, 1, RANGE_BYTES - 1, RANGE_BYTES, RANGE_BYTES + 1, 5 * RANGE_BYTES + 7] {
+            let bytes: Bytes = (0..size).map(|n| (n / 3 + n % 249).to_le_bytes()[0]).collect();
+            let (from, to) =
+                (locator.open("mem://copies/a").unwrap(), locator.open("b/c").unwrap());
+            let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            tokio.block_on(async {
+                from.store.put("a", bytes.clone(), PutOptions::default()).await.unwrap();
+                let mut passed = 0;
+                let count = |bytes| passed += bytes;
+                let copied = copy(from, to.clone(), PutOptions::default(), count).await.unwrap();
+                assert_eq!((copied.size, passed), (size, size));
+                assert!(to.store.read(&to.key).await.unwrap() == bytes);
+            });
+        }
+    }
+}
