@@ -57,6 +57,7 @@ pub const RESERVED: &[(&str, &[&str], &str)] = &[
             "examples/*",
             "tests/conformance",
             "tests/engine",
+            "tests/stores",
             "tests/sim",
             "tests/chaos",
             "benches",

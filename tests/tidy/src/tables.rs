@@ -16,7 +16,7 @@ pub struct Room {
 /// The rooms whose folders are checked.
 pub const ROOMS: &[Room] = &[
     Room { dir: "runtimes/src", table: "RUNTIMES", others: &[] },
-    Room { dir: "host/store/src", table: "STORES", others: &["adapters", "conformance"] },
+    Room { dir: "host/store/src", table: "STORES", others: &["adapters", "conformance", "dal"] },
 ];
 
 /// Checks that each folder, taken from the paths of all files, has its row.

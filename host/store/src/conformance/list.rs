@@ -2,7 +2,7 @@
 
 use futures::future;
 
-use super::{Area, assert_fails, is_invalid_key};
+use super::{Area, assert_fails, assert_same, is_invalid_key};
 use crate::ListOptions;
 
 /// Names in order. `.` sorts before `/`, `/` before `0`: a directory is no unit of sorting.
@@ -88,13 +88,41 @@ pub(super) async fn slashes(area: Area<'_>) {
     }
 }
 
+/// What lies directly below, page by page, whatever the pages' size.
+pub(super) async fn directories(area: Area<'_>) {
+    write(area).await;
+    for prefix in ["", "a", "a/", "a/c", "a/c/", "日本/", "none/"] {
+        let (mut objects, mut directories) = (Vec::new(), Vec::new());
+        for name in NAMES.iter().filter_map(|name| name.strip_prefix(prefix)) {
+            match name.split_once('/') {
+                None => objects.push(format!("{prefix}{name}")),
+                Some((first, _)) => directories.push(format!("{prefix}{first}/")),
+            }
+        }
+        directories.dedup();
+        for limit in [1, 2, 3, 1_000] {
+            let mut found = (Vec::new(), Vec::new());
+            let mut options = ListOptions::default().limit(limit);
+            loop {
+                let page = area.store.list_directory(&area.key(prefix), options.clone()).await;
+                let page = page.expect(prefix);
+                found.0.extend(page.entries.iter().map(|entry| area.strip(&entry.key)));
+                found.1.extend(page.directories.iter().map(|key| area.strip(key)));
+                let Some(next) = page.next else { break };
+                options = options.after(next);
+            }
+            assert_eq!(found, (objects.clone(), directories.clone()), "{prefix:?} by {limit}");
+        }
+    }
+}
+
 pub(super) async fn metadata_in_lists(area: Area<'_>) {
     for (name, body) in [("a", "1"), ("b/c", "22"), ("d", "")] {
         let written = area.put(name, body).await;
         let page = area.list(name, ListOptions::default()).await;
         assert_eq!(page.entries.len(), 1, "{name}");
-        assert_eq!(page.entries[0].metadata, written, "{name}");
-        assert_eq!(area.head(name).await.expect(name), written, "{name}");
+        assert_same(&page.entries[0].metadata, &written);
+        assert_same(&area.head(name).await.expect(name), &written);
     }
 }
 

@@ -33,6 +33,7 @@ const PREFIXES: &[&str] = &["", "a", "b", "b/", "b/3", "b/3/", "c", "d/e", "x/",
 /// The store, and what it should hold.
 struct Model<'a> {
     area: Area<'a>,
+    names: Vec<&'static str>,
     objects: BTreeMap<&'static str, Bytes>,
     random: Random,
 }
@@ -54,9 +55,13 @@ struct Random(u64);
 ///
 /// Where a result is not what a plain map gives. The message has the seed and the step.
 pub async fn model(store: &dyn Store, prefix: &str, seed: u64, steps: usize) {
-    let area = Area { store, prefix };
+    steps_of(Area::new(store, prefix).await, seed, steps).await;
+}
+
+async fn steps_of(area: Area<'_>, seed: u64, steps: usize) {
     area.clear().await;
-    let mut model = Model { area, objects: BTreeMap::new(), random: Random(seed) };
+    let (names, random) = (area.possible(NAMES), Random(seed));
+    let mut model = Model { area, names, objects: BTreeMap::new(), random };
     for step in 0..steps {
         let place = format!("seed {seed}, step {step}");
         match model.random.below(10) {
@@ -73,7 +78,7 @@ pub async fn model(store: &dyn Store, prefix: &str, seed: u64, steps: usize) {
 
 pub(super) async fn random_steps(area: Area<'_>) {
     for seed in 0..2 {
-        model(area.store, area.prefix, seed, 400).await;
+        steps_of(area, seed, 400).await;
     }
 }
 
@@ -83,13 +88,13 @@ impl Model<'_> {
     async fn put(&mut self, place: &str) {
         let writing = self.writing();
         let Writing { name, body, options } = &writing;
-        let result = self.area.try_put(name, body.clone(), *options).await;
+        let result = self.area.try_put(name, body.clone(), options.clone()).await;
         self.written(place, writing, result);
     }
 
     async fn writer(&mut self, place: &str) {
         let writing = self.writing();
-        let mut writer = self.area.writer(writing.name, writing.options).await;
+        let mut writer = self.area.writer(writing.name, writing.options.clone()).await;
         let (first, second) = writing.body.split_at(self.random.below(writing.body.len() + 1));
         writer.write(Bytes::copy_from_slice(first)).await.expect(place);
         if self.random.below(4) == 0 {
@@ -127,7 +132,8 @@ impl Model<'_> {
 
     async fn copy(&mut self, place: &str) {
         let (from, to, options) = (self.name(), self.name(), self.options());
-        let result = self.area.store.copy(&self.area.key(from), &self.area.key(to), options).await;
+        let result =
+            self.area.store.copy(&self.area.key(from), &self.area.key(to), options.clone()).await;
         match self.objects.get(from).cloned() {
             Some(body) => self.written(place, Writing { name: to, body, options }, result),
             None => assert!(is_not_found(&result.expect_err(place)), "{place}"),
@@ -176,7 +182,7 @@ impl Model<'_> {
     }
 
     fn name(&mut self) -> &'static str {
-        NAMES[self.random.below(NAMES.len())]
+        self.names[self.random.below(self.names.len())]
     }
 
     fn writing(&mut self) -> Writing {
@@ -186,7 +192,8 @@ impl Model<'_> {
     }
 
     fn options(&mut self) -> PutOptions {
-        if self.random.below(3) == 0 { PutOptions::if_absent() } else { PutOptions::default() }
+        let once = self.random.below(3) == 0 && self.area.keeps.if_absent;
+        if once { PutOptions::if_absent() } else { PutOptions::default() }
     }
 }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use futures::future;
 
-use super::{Area, assert_fails, is_already_exists, is_not_found, pattern};
+use super::{
+    Area, assert_fails, assert_same, is_already_exists, is_not_found, is_precondition,
+    is_unsupported, pattern,
+};
 use crate::{Error, Metadata, PutOptions, Result, StoreExt};
 
 /// Writers that race. Far more than there are threads to run them.
@@ -14,16 +17,21 @@ pub(super) async fn put_overwrites(area: Area<'_>) {
     let short = area.put("a", "short").await;
     assert_ne!(long.etag, short.etag);
     assert_eq!(area.read("a").await.expect("a"), "short");
-    assert_eq!(area.head("a").await.expect("a"), short);
+    assert_same(&area.head("a").await.expect("a"), &short);
     assert_eq!(area.names("", 10).await, ["a"]);
 }
 
 pub(super) async fn put_if_absent(area: Area<'_>) {
+    if !area.keeps.if_absent {
+        let put = area.try_put("a", "1", PutOptions::if_absent()).await;
+        assert_fails(put, &area.key("a"), is_unsupported);
+        return assert!(area.names("", 10).await.is_empty(), "something was written");
+    }
     let first = area.try_put("dir/a", "first", PutOptions::if_absent()).await.expect("absent");
     let second = area.try_put("dir/a", "second", PutOptions::if_absent()).await;
     assert_fails(second, &area.key("dir/a"), is_already_exists);
     assert_eq!(area.read("dir/a").await.expect("a"), "first");
-    assert_eq!(area.head("dir/a").await.expect("a"), first);
+    assert_same(&area.head("dir/a").await.expect("a"), &first);
 
     area.delete("dir/a").await;
     area.try_put("dir/a", "third", PutOptions::if_absent()).await.expect("absent again");
@@ -32,6 +40,9 @@ pub(super) async fn put_if_absent(area: Area<'_>) {
 }
 
 pub(super) async fn put_if_absent_race(area: Area<'_>) {
+    if !area.keeps.if_absent {
+        return;
+    }
     for round in 0..8 {
         let name = format!("race {round}");
         let racer = |n| area.try_put(&name, body(n), PutOptions::if_absent());
@@ -40,7 +51,46 @@ pub(super) async fn put_if_absent_race(area: Area<'_>) {
     }
 }
 
+pub(super) async fn put_if_match(area: Area<'_>) {
+    let first = area.put("a", "first").await;
+    let replace = |etag: &str, body: &'static str| {
+        let options = PutOptions::if_match(etag);
+        async move { area.try_put("a", body, options).await }
+    };
+    if !area.keeps.if_match {
+        assert_fails(replace(&first.etag, "second").await, &area.key("a"), is_unsupported);
+        return assert_eq!(area.read("a").await.expect("a"), "first");
+    }
+    let second = replace(&first.etag, "second").await.expect("the right version");
+    assert_fails(replace(&first.etag, "third").await, &area.key("a"), is_precondition);
+    assert_eq!(area.read("a").await.expect("a"), "second");
+    assert_same(&area.head("a").await.expect("a"), &second);
+    let missing = area.try_put("none", "1", PutOptions::if_match(&second.etag)).await;
+    assert_fails(missing, &area.key("none"), is_precondition);
+    assert_eq!(area.names("", 10).await, ["a"]);
+}
+
+/// Each step is made by one writer, and none is lost.
+pub(super) async fn put_if_match_race(area: Area<'_>) {
+    if !area.keeps.if_match || area.exceptions.loses_races {
+        return;
+    }
+    let mut version = area.put("race", body(0)).await;
+    for _ in 0..4 {
+        let racer = |n| area.try_put("race", body(n), PutOptions::if_match(&version.etag));
+        let won = future::join_all((1..RACERS).map(racer)).await;
+        let won: Vec<_> = won.into_iter().filter_map(Result::ok).collect();
+        assert_eq!(won.len(), 1, "writers of the same version that succeeded");
+        let [next] = <[_; 1]>::try_from(won).expect("one");
+        assert_same(&area.head("race").await.expect("race"), &next);
+        version = next;
+    }
+}
+
 pub(super) async fn writer_race(area: Area<'_>) {
+    if !area.keeps.if_absent {
+        return;
+    }
     let racer = |n| async move {
         let mut writer = area.writer("race", PutOptions::if_absent()).await;
         writer.write(body(n)).await?;
@@ -83,14 +133,33 @@ pub(super) async fn writer(area: Area<'_>) {
     writer.write(rest).await.expect("write");
     let written = writer.finish().await.expect("finish");
     assert_eq!(written.size, bytes.len() as u64);
-    assert_eq!(area.head("dir/a").await.expect("a"), written);
+    assert_same(&area.head("dir/a").await.expect("a"), &written);
     assert!(area.read("dir/a").await.expect("a") == bytes, "not what was written");
 
     let empty = area.writer("dir/a", PutOptions::default()).await.finish().await.expect("empty");
     assert_eq!((empty.size, area.read("dir/a").await.expect("a")), (0, Bytes::new()));
 }
 
+/// More than any store sends in one request.
+pub(super) async fn writer_in_parts(area: Area<'_>) {
+    let bytes = pattern(21 << 20, 5);
+    for odd in [1 << 20, (3 << 20) + 1, 21 << 20] {
+        let mut writer = area.writer("parts", PutOptions::default()).await;
+        for start in (0..bytes.len()).step_by(odd) {
+            let piece = bytes.slice(start..bytes.len().min(start + odd));
+            writer.write(piece).await.expect("write");
+        }
+        let written = writer.finish().await.expect("finish");
+        assert_same(&area.head("parts").await.expect("parts"), &written);
+        assert!(area.read("parts").await.expect("parts") == bytes, "not what was written");
+    }
+}
+
 pub(super) async fn writer_if_absent(area: Area<'_>) {
+    if !area.keeps.if_absent {
+        let writer = area.store.writer(&area.key("a"), PutOptions::if_absent()).await;
+        return assert_fails(writer, &area.key("a"), is_unsupported);
+    }
     let mut late = area.writer("a", PutOptions::if_absent()).await;
     late.write("late".into()).await.expect("write");
     area.put("a", "early").await;
@@ -122,13 +191,45 @@ pub(super) async fn delete(area: Area<'_>) {
     assert_eq!(area.names("", 10).await, ["dir/ab"]);
 }
 
+pub(super) async fn delete_many(area: Area<'_>) {
+    let names = ["a", "dir/b", "dir/c", "with space", "ü"];
+    for name in names.iter().chain(&["dir/d", "stays"]) {
+        area.put(name, "1").await;
+    }
+    let keys: Vec<String> = names.iter().chain(&["none"]).map(|name| area.key(name)).collect();
+    area.store.delete_many(&keys).await.expect("delete");
+    assert_eq!(area.names("", 10).await, ["dir/d", "stays"]);
+    area.store.delete_many(&[]).await.expect("nothing");
+}
+
+/// What is said about an object is kept, or not at all.
+pub(super) async fn attributes(area: Area<'_>) {
+    let mut options = PutOptions::default().content_type("text/csv");
+    options.attributes.user.insert("source".to_owned(), "sensor 7".to_owned());
+    area.try_put("a", "1,2", options.clone()).await.expect("put");
+    let mut writer = area.writer("b", options.clone()).await;
+    writer.write(pattern(9 << 20, 2)).await.expect("write");
+    writer.finish().await.expect("finish");
+    for name in ["a", "b"] {
+        let kept = area.store.attributes(&area.key(name)).await.expect(name);
+        if let Some(content_type) = &kept.content_type {
+            assert_eq!(content_type, "text/csv", "{name}");
+        }
+        if !kept.user.is_empty() {
+            assert_eq!(kept.user.get("source").map(String::as_str), Some("sensor 7"), "{name}");
+        }
+    }
+    let missing = area.store.attributes(&area.key("none")).await;
+    assert_fails(missing, &area.key("none"), is_not_found);
+}
+
 pub(super) async fn copy(area: Area<'_>) {
     let bytes = pattern(2 << 20, 9);
     area.put("from", bytes.clone()).await;
     area.put("over", "old").await;
     for to in ["dir/to", "over"] {
         let copy = area.store.copy(&area.key("from"), &area.key(to), PutOptions::default()).await;
-        assert_eq!(area.head(to).await.expect(to), copy.expect(to));
+        assert_same(&area.head(to).await.expect(to), &copy.expect(to));
         assert!(area.read(to).await.expect(to) == bytes, "the copy differs");
     }
     let missing = (area.key("none"), area.key("to"));
@@ -148,6 +249,11 @@ pub(super) async fn copy_if_absent(area: Area<'_>) {
     area.put("from", "new").await;
     area.put("to", "old").await;
     let (from, to) = (area.key("from"), area.key("to"));
+    if !area.keeps.if_absent {
+        let copy = area.store.copy(&from, &to, PutOptions::if_absent()).await;
+        assert_fails(copy, &to, is_unsupported);
+        return assert_eq!(area.store.read(&to).await.expect("to"), "old");
+    }
     let copy = area.store.copy(&from, &to, PutOptions::if_absent()).await;
     assert_fails(copy, &to, is_already_exists);
     assert_eq!(area.store.read(&to).await.expect("to"), "old");
@@ -173,6 +279,6 @@ async fn one_wins(area: Area<'_>, name: &str, results: Vec<Result<Metadata>>) {
         }
     }
     let (n, metadata) = winner.expect("no racer won");
-    assert_eq!(area.head(name).await.expect(name), metadata);
+    assert_same(&area.head(name).await.expect(name), &metadata);
     assert!(area.read(name).await.expect(name) == body(n), "not what the winner wrote");
 }

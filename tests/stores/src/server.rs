@@ -1,0 +1,206 @@
+//! One server, from its script.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use samara_store::conformance::Exceptions;
+use samara_store::{Locator, Settings};
+
+/// A server that a store is tested against.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name, which is its script's.
+    pub name: &'static str,
+    /// The folder of its script below `host/store`.
+    room: &'static str,
+    /// From what the script says to the store's settings.
+    settings: &'static [(&'static str, &'static str)],
+    /// What it does not do.
+    pub exceptions: Exceptions,
+    /// Cases that it cannot answer, and why.
+    pub skips: &'static [(&'static str, &'static str)],
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    /// What its script said: names and values.
+    pub said: BTreeMap<String, String>,
+    spec: Spec,
+    child: Child,
+    /// The script ends when this is closed.
+    stdin: Option<ChildStdin>,
+    _directory: tempfile::TempDir,
+}
+
+const S3: &[(&str, &str)] = &[
+    ("ENDPOINT", "endpoint"),
+    ("ENV_AWS_REGION", "region"),
+    ("ENV_AWS_ACCESS_KEY_ID", "access_key_id"),
+    ("ENV_AWS_SECRET_ACCESS_KEY", "secret_access_key"),
+];
+
+const GS: &[(&str, &str)] = &[("ENDPOINT", "endpoint")];
+const AZ: &[(&str, &str)] = &[("ENDPOINT", "endpoint"), ("ACCOUNT", "account"), ("KEY", "key")];
+
+const SWIFT: &[(&str, &str)] = &[("AUTH_URL", "auth_url"), ("USER", "user"), ("PASSWORD", "key")];
+const WEBDAV: &[(&str, &str)] = &[("USER", "user"), ("PASSWORD", "password")];
+
+const SFTP: &[(&str, &str)] = &[("USER", "user"), ("KEY_FILE", "key_file")];
+
+const NONE: Exceptions = Exceptions { names: &[], breaks: &[], loses_races: false };
+
+/// It loses some characters of keys in listings, as XML has no way to write them.
+/// Where several replace one version of an object at once, some succeed together, which a trial
+/// finds by chance only.
+const MOTO_LOSES: Exceptions = Exceptions { names: &["new\nline\ttab"], loses_races: true, ..NONE };
+/// It fails for good, with 503, at a bucket with such a key.
+const SWIFT_FAILS: Exceptions = Exceptions { breaks: &["\u{10ffff}"], ..NONE };
+/// Google has no line feeds in keys; the store refuses them.
+const GS_REFUSES: Exceptions = Exceptions { names: &["new\nline\ttab"], ..NONE };
+/// Azure takes `\` for `/`, and drops a `.` at the end of a segment; the store refuses both.
+const AZ_REFUSES: Exceptions =
+    Exceptions { names: &["back\\slash", "...", "trailing.", "b."], ..NONE };
+/// WebDAV is XML, which has no control characters; the store refuses them.
+const WEBDAV_REFUSES: Exceptions = Exceptions { names: &["new\nline\ttab"], ..NONE };
+
+/// Every server that there is a script for, fast ones first.
+pub const SERVERS: &[Spec] = &[
+    Spec { name: "redis", room: "redis", settings: &[], exceptions: NONE, skips: &[] },
+    Spec { name: "moto", room: "s3", settings: S3, exceptions: MOTO_LOSES, skips: &[] },
+    Spec { name: "swift", room: "swift", settings: SWIFT, exceptions: NONE, skips: &[] },
+    Spec {
+        name: "apache",
+        room: "webdav",
+        settings: WEBDAV,
+        exceptions: WEBDAV_REFUSES,
+        skips: &[],
+    },
+    Spec { name: "sshd", room: "sftp", settings: SFTP, exceptions: NONE, skips: &[] },
+    Spec { name: "azurite", room: "az", settings: AZ, exceptions: AZ_REFUSES, skips: &[] },
+    Spec {
+        name: "gcp-storage-emulator",
+        room: "gs",
+        settings: GS,
+        exceptions: GS_REFUSES,
+        skips: &[
+            ("replaced_while_read", "it serves nobody else while a body is on its way"),
+            ("many_objects", "it drops connections where more than five wait"),
+        ],
+    },
+    Spec { name: "moto-iam", room: "s3", settings: S3, exceptions: NONE, skips: &[] },
+    Spec { name: "ceph", room: "s3", settings: S3, exceptions: NONE, skips: &[] },
+    Spec { name: "swift-s3", room: "s3", settings: S3, exceptions: SWIFT_FAILS, skips: &[] },
+];
+
+/// A server for benches, which is faster than these and keeps less of what S3 promises.
+pub const FAST: Spec =
+    Spec { name: "s3s-fs", room: "s3", settings: S3, exceptions: NONE, skips: &[] };
+
+// === impl Spec ===
+
+impl Spec {
+    /// The server of this name.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    pub fn of(name: &str) -> Self {
+        *SERVERS.iter().find(|spec| spec.name == name).expect("no such server")
+    }
+
+    /// Its script.
+    pub fn script(&self) -> PathBuf {
+        let store = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../host/store"));
+        store.join(self.room).join("ci").join(self.name)
+    }
+
+    /// Whether it can be started.
+    pub fn is_installed(&self) -> bool {
+        let status = Command::new(self.script()).arg("installed").stdin(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// What its script said.
+    pub fn start(self) -> std::io::Result<Server> {
+        let directory = tempfile::Builder::new().prefix("samara-server-").tempdir()?;
+        let mut child = Command::new(self.script())
+            .arg("run")
+            .arg(directory.path().join("it"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let mut said = BTreeMap::new();
+        let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("no output"))?;
+        let mut lines = BufReader::new(stdout).lines();
+        loop {
+            let Some(line) = lines.next().transpose()? else {
+                let mut text = String::new();
+                if let Some(mut stderr) = child.stderr.take() {
+                    stderr.read_to_string(&mut text)?;
+                }
+                child.wait()?;
+                return Err(std::io::Error::other(format!("{}: {text}", self.name)));
+            };
+            match line.split_once('=') {
+                Some((name, value)) => drop(said.insert(name.to_owned(), value.to_owned())),
+                None if line == "ready" => break,
+                None => {}
+            }
+        }
+        Ok(Server { said, spec: self, child, stdin, _directory: directory })
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// The URL of the place to test.
+    pub fn url(&self) -> &str {
+        &self.said["URL"]
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        &self.said["ENDPOINT"]
+    }
+
+    /// The settings of its store.
+    pub fn settings(&self) -> Settings {
+        // The store, without what its key begins with.
+        let end =
+            self.url().match_indices('/').nth(2).map_or_else(|| self.url().len(), |(at, _)| at);
+        let place = self.url()[..end].to_owned();
+        let mut settings = Settings::default();
+        for (said, setting) in self.spec.settings {
+            if let Some(value) = self.said.get(*said) {
+                settings = settings.with(&place, *setting, value);
+            }
+        }
+        if self.spec.name == "sshd" {
+            // Its key is new each time.
+            settings = settings.with("sftp:", "known_hosts_strategy", "accept");
+        }
+        settings
+    }
+
+    /// What opens its store.
+    pub fn locator(&self) -> Locator {
+        Locator::default().with_settings(self.settings())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,215 @@
+//! A store whose server fails, stalls, lies or is overloaded: by a proxy before a real one.
+#![allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use samara_store::conformance::CASES;
+use samara_store::{
+    Error, GetOptions, Locator, Operation, Policy, PutOptions, Settings, Store, StoreExt,
+};
+use samara_stores::{Fault, Proxy, Server};
+
+use crate::Check;
+
+/// Every check, by name.
+pub(crate) const CHECKS: &[(&str, Check)] = &[
+    ("faults_everywhere", |server| Box::pin(faults_everywhere(server))),
+    ("faults_stalled_bodies", |server| Box::pin(stalled_bodies(server))),
+    ("faults_truncated_bodies", |server| Box::pin(truncated_bodies(server))),
+    ("faults_lost_answers", |server| Box::pin(lost_answers(server))),
+    ("faults_changed_while_resumed", |server| Box::pin(changed_while_resumed(server))),
+    ("faults_conditions_ignored", |server| Box::pin(conditions_ignored(server))),
+    ("faults_down", |server| Box::pin(down(server))),
+    ("faults_throttled", |server| Box::pin(throttled(server))),
+];
+
+/// The server's store, by way of a proxy.
+fn behind(server: &Server, proxy: &Proxy, policy: Policy) -> (Locator, Arc<dyn Store>) {
+    let place = server.url().trim_end_matches('/').to_owned();
+    let settings = Settings::default().with(place, "endpoint", proxy.endpoint());
+    let locator =
+        Locator::default().with_settings(server.settings().and(settings)).with_policy(policy);
+    let store = locator.open(server.url()).expect("the store").store;
+    (locator, store)
+}
+
+const QUICK: Policy = Policy {
+    attempts: 10,
+    stall: Duration::from_millis(400),
+    wait: Duration::from_millis(2),
+    budget: 10_000,
+    ..Policy::REMOTE
+};
+
+/// A number for each request that looks random and is the same in each run.
+fn dice(number: u64) -> u64 {
+    let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (z ^ (z >> 27)) % 100
+}
+
+/// The suite, with a sixth of the requests failing in all ways.
+async fn faults_everywhere(server: &Server) {
+    let plan = |number, _: &str| match dice(number) {
+        0..3 => Fault::Reset,
+        3..6 => Fault::LostAnswer,
+        6..9 => Fault::Truncated,
+        9..12 => Fault::Status(500),
+        12..15 => Fault::Twice,
+        // Each slows all requests down for a while.
+        15 if number.is_multiple_of(7) => Fault::Status(503),
+        16 if number.is_multiple_of(7) => Fault::Status(429),
+        _ => Fault::None,
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (_, store) = behind(server, &proxy, QUICK);
+    // What a request done twice answers is what the second one found.
+    let may_differ = ["put_if_absent", "put_if_match", "random", "race", "odd", "many"];
+    for case in CASES.iter().filter(|case| !may_differ.iter().any(|it| case.name.contains(it))) {
+        case.run(&*store).await;
+    }
+    assert!(proxy.requests() > 500, "{} requests", proxy.requests());
+}
+
+async fn write(store: &dyn Store, key: &str, size: usize) -> Bytes {
+    let bytes: Bytes = (0..size).map(|n| (n / 7 + n % 251).to_le_bytes()[0]).collect();
+    store.put(key, bytes.clone(), PutOptions::default()).await.expect("put");
+    bytes
+}
+
+/// A body that stops coming is cut, and goes on where it ended.
+async fn stalled_bodies(server: &Server) {
+    let gets = AtomicU64::new(0);
+    let plan = move |_, line: &str| match line.starts_with("GET") {
+        true if gets.fetch_add(1, Ordering::Relaxed) < 3 => Fault::Stalled,
+        _ => Fault::None,
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (locator, store) = behind(server, &proxy, QUICK);
+    let bytes = write(&*store, "faults/stalled", 3 << 20).await;
+    let begin = Instant::now();
+    assert!(store.read("faults/stalled").await.expect("read") == bytes);
+    assert!(begin.elapsed() >= QUICK.stall * 3, "{:?}", begin.elapsed());
+    let requests = &locator.requests()[server.url()];
+    assert_eq!(requests[&Operation::Get], 4, "each goes on where the last one ended");
+}
+
+/// A body that breaks off goes on where it ended: no byte is missing, and none comes twice.
+async fn truncated_bodies(server: &Server) {
+    let plan = |number: u64, line: &str| match line.starts_with("GET") && !number.is_multiple_of(4)
+    {
+        true => Fault::Truncated,
+        false => Fault::None,
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (_, store) = behind(server, &proxy, QUICK);
+    let bytes = write(&*store, "faults/truncated", 5 << 20).await;
+    for range in [0..5 << 20, 17..4_000_001, (5 << 20) - 3..5 << 20] {
+        let read = store.read_range("faults/truncated", range.clone(), None).await.expect("read");
+        let at = |to: u64| usize::try_from(to).expect("small");
+        let range = at(range.start)..at(range.end);
+        assert!(read == bytes[range], "other bytes");
+    }
+}
+
+/// A conditional write whose answer was lost is not taken for somebody else's, and somebody else's
+/// is not taken for ours.
+async fn lost_answers(server: &Server) {
+    let puts = AtomicU64::new(0);
+    let plan = move |_, line: &str| {
+        let is_ours = line.starts_with("PUT") && line.contains("/lost/");
+        match is_ours && puts.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            true => Fault::LostAnswer,
+            false => Fault::None,
+        }
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (_, store) = behind(server, &proxy, QUICK);
+    assert!(store.conditions().await.expect("conditions").if_absent);
+    for n in 0..4 {
+        let key = format!("lost/{n}");
+        store.delete(&key).await.expect("delete");
+        let put = store.put(&key, n.to_string().into(), PutOptions::if_absent());
+        let written = put.await.expect("it was written");
+        assert_eq!(store.read(&key).await.expect("read"), n.to_string());
+        assert_eq!(store.head(&key).await.expect("head").etag, written.etag);
+        let second = store.put(&key, n.to_string().into(), PutOptions::if_absent()).await;
+        assert!(matches!(second, Err(Error::AlreadyExists { .. })), "{second:?}");
+    }
+}
+
+/// What is read on after a break is of the same version, or an error.
+async fn changed_while_resumed(server: &Server) {
+    let gets = AtomicU64::new(0);
+    let plan = move |_, line: &str| match line.starts_with("GET") {
+        true if gets.fetch_add(1, Ordering::Relaxed) == 0 => Fault::Truncated,
+        _ => Fault::None,
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (_, store) = behind(server, &proxy, QUICK);
+    write(&*store, "faults/changed", 3 << 20).await;
+    let mut object = store.get("faults/changed", GetOptions::default()).await.expect("get");
+    object.body.try_next().await.expect("the first part");
+    let other = Bytes::from(vec![7; 3 << 20]);
+    store.put("faults/changed", other, PutOptions::default()).await.expect("put");
+    let rest = object.body.try_collect::<Vec<_>>().await;
+    assert!(matches!(rest, Err(Error::Precondition { .. })), "versions are mixed");
+}
+
+/// A store that ignores conditions in silence is found out before anything is written by them.
+async fn conditions_ignored(server: &Server) {
+    let proxy = Proxy::start(server.endpoint(), |_, _| Fault::Unconditional).expect("proxy");
+    let (_, store) = behind(server, &proxy, QUICK);
+    let kept = store.conditions().await.expect("conditions");
+    assert!(!kept.if_absent && !kept.if_match, "{kept:?}");
+    let put = store.put("faults/ignored", "1".into(), PutOptions::if_absent()).await;
+    assert!(matches!(put, Err(Error::Unsupported { .. })), "{put:?}");
+    assert!(!store.exists("faults/ignored").await.expect("head"), "it was written");
+}
+
+/// A store that is down is said to be, with its place and what was asked, and not asked for ever.
+async fn down(server: &Server) {
+    let proxy = Proxy::start(server.endpoint(), |_, _| Fault::Reset).expect("proxy");
+    let (_, store) = behind(server, &proxy, Policy { attempts: 3, ..QUICK });
+    let error = store.head("faults/down").await.expect_err("it is down");
+    assert!(matches!(error, Error::Unavailable { .. }) && error.retry(), "{error:?}");
+    let url = format!("{}faults/down", server.url());
+    assert_eq!((error.location(), error.operation()), (url.as_str(), Some(Operation::Head)));
+    assert_eq!(proxy.requests(), 3);
+}
+
+/// Many tasks at a store that admits few requests: none fails, and few are refused.
+async fn throttled(server: &Server) {
+    const ADMITTED: f64 = 40.0;
+    let bucket = std::sync::Mutex::new((ADMITTED / 4.0, Instant::now()));
+    let refused = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&refused);
+    let plan = move |_, _: &str| {
+        let mut bucket = bucket.lock().expect("bucket");
+        let tokens = bucket.0 + bucket.1.elapsed().as_secs_f64() * ADMITTED;
+        *bucket = (tokens.min(ADMITTED / 4.0), Instant::now());
+        if bucket.0 >= 1.0 {
+            bucket.0 -= 1.0;
+            return Fault::None;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        Fault::Status(503)
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (_, store) = behind(server, &proxy, Policy { wait: Policy::REMOTE.wait, ..QUICK });
+    let puts = stream::iter(0..200_u32).map(|n| {
+        let store = Arc::clone(&store);
+        async move {
+            let key = format!("faults/throttled/{n}");
+            store.put(&key, n.to_string().into(), PutOptions::default()).await
+        }
+    });
+    let done: Vec<_> = puts.buffer_unordered(32).try_collect().await.expect("all are written");
+    assert_eq!(done.len(), 200);
+    let refused = refused.load(Ordering::Relaxed);
+    assert!(refused < 150, "{refused} requests were refused for 200 that were served");
+}

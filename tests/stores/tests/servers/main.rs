@@ -1,0 +1,130 @@
+//! The suite of `samara-store` against every server that is installed.
+//!
+//! The names of the tests begin with the server: `moto::put_if_absent`. Servers are started when
+//! the first of their tests runs. One that is not installed is said to be skipped; with
+//! `SAMARA_SERVERS=all` it has failed.
+#![allow(missing_docs, reason = "a test")]
+
+mod faults;
+mod s3;
+mod secrets;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use samara_store::Location;
+use samara_store::conformance::{CASES, Case};
+use samara_stores::{SERVERS, Server, Spec};
+
+/// What is checked of one server beside the suite.
+type Check = fn(&Server) -> BoxFuture<'_, ()>;
+
+/// A server that is started when it is needed.
+struct Lazy {
+    spec: Spec,
+    server: Mutex<Option<Result<Arc<Server>, String>>>,
+    /// Held by each test where the server cannot serve two.
+    alone: Mutex<()>,
+}
+
+fn main() -> io::Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    secrets::listen();
+    let all = is_all();
+    let mut servers = Vec::new();
+    let mut trials = Vec::new();
+    for spec in SERVERS {
+        let is_installed = arguments.list || spec.is_installed();
+        let lazy = Arc::new(Lazy { spec: *spec, server: Mutex::new(None), alone: Mutex::new(()) });
+        for case in CASES.iter().filter(|_| spec.name != "moto-iam") {
+            if let Some((_, reason)) = spec.skips.iter().find(|(name, _)| *name == case.name) {
+                writeln!(io::stdout(), "left out: {}::{}: {reason}", spec.name, case.name)?;
+                continue;
+            }
+            trials.push(trial(&lazy, *case).with_ignored_flag(!is_installed && !all));
+        }
+        for (name, check) in checks(spec.name).iter().copied().flatten() {
+            trials.push(checked(&lazy, name, *check).with_ignored_flag(!is_installed && !all));
+        }
+        if !is_installed {
+            let script = spec.script();
+            writeln!(io::stdout(), "skipped: {}: try {} install", spec.name, script.display())?;
+        }
+        servers.push(lazy);
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Each server stops here, before the process does.
+    drop(servers);
+    if arguments.list {
+        return Ok(conclusion.exit_code());
+    }
+    let seen = secrets::seen();
+    let mut out = io::stdout();
+    for line in &seen {
+        writeln!(out, "a credential was logged: {line}")?;
+    }
+    let (passed, failed) = if seen.is_empty() { (1, 0) } else { (0, 1) };
+    let verdict = if seen.is_empty() { "ok" } else { "FAILED" };
+    writeln!(
+        out,
+        "\nno credential was logged\ntest result: {verdict}. {passed} passed; {failed} failed"
+    )?;
+    Ok(if seen.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE })
+}
+
+/// What is checked of a server beside the suite.
+fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
+    match name {
+        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
+        "ceph" | "swift-s3" => &[s3::CHECKS],
+        // In this mode the server fails on signed URLs, and listings of rights take long.
+        "moto-iam" => &[s3::IAM],
+        _ => &[],
+    }
+}
+
+/// Whether a server that is missing is a failure.
+#[allow(clippy::disallowed_methods, reason = "the edge of this program")]
+fn is_all() -> bool {
+    std::env::var_os("SAMARA_SERVERS").is_some_and(|servers| servers == "all")
+}
+
+fn trial(lazy: &Arc<Lazy>, case: Case) -> Trial {
+    let lazy = Arc::clone(lazy);
+    Trial::test(format!("{}::{}", lazy.spec.name, case.name), move || {
+        let server = lazy.get()?;
+        let is_single = !lazy.spec.skips.is_empty();
+        let _alone = is_single.then(|| lazy.alone.lock().unwrap_or_else(PoisonError::into_inner));
+        let io = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Location { store, key } = server.locator().open(server.url())?;
+        io.block_on(case.run_with(&*store, &key, &lazy.spec.exceptions));
+        Ok(())
+    })
+}
+
+fn checked(lazy: &Arc<Lazy>, name: &str, check: Check) -> Trial {
+    let lazy = Arc::clone(lazy);
+    Trial::test(format!("{}::{name}", lazy.spec.name), move || {
+        let server = lazy.get()?;
+        let io = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        io.block_on(check(&server));
+        Ok(())
+    })
+}
+
+// === impl Lazy ===
+
+impl Lazy {
+    fn get(&self) -> Result<Arc<Server>, Failed> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let server = self.spec.start().map_err(|error| error.to_string())?;
+            secrets::guard(&server);
+            Ok(Arc::new(server))
+        };
+        Ok(server.get_or_insert_with(start).clone()?)
+    }
+}

@@ -1,0 +1,189 @@
+//! What is S3's alone: credentials, buckets, signed URLs, uploads in parts.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use samara_store::{
+    Error, Location, Locator, Operation, PutOptions, Settings, StoreExt, Verb, transfer,
+};
+use samara_stores::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::Check;
+
+/// What is checked of every server that speaks S3.
+pub(crate) const CHECKS: &[(&str, Check)] = &[
+    ("s3_buckets_are_made_and_removed", |server| Box::pin(buckets(server))),
+    ("s3_signed_urls_do_what_they_are_for", |server| Box::pin(signed_urls(server))),
+    ("s3_a_missing_bucket_is_named", |server| Box::pin(missing_bucket(server))),
+    ("s3_objects_are_copied_to_and_from_files", |server| Box::pin(copied(server))),
+];
+
+/// What is checked where nobody signs.
+pub(crate) const UNSIGNED: &[(&str, Check)] =
+    &[("s3_uploads_leave_no_parts", |server| Box::pin(no_parts_left(server)))];
+
+/// What is checked where signatures and policies are.
+pub(crate) const IAM: &[(&str, Check)] = &[
+    ("s3_wrong_keys_are_refused_and_not_shown", |server| Box::pin(wrong_keys(server))),
+    ("s3_a_reader_may_not_write", |server| Box::pin(reader(server))),
+];
+
+fn store(server: &Server, settings: Settings) -> Location {
+    let locator = Locator::default().with_settings(server.settings().and(settings));
+    locator.open(server.url()).expect("the store")
+}
+
+async fn buckets(server: &Server) {
+    let place = "s3://samara-made";
+    let mut settings = Settings::default();
+    for (name, said) in [
+        ("endpoint", "ENDPOINT"),
+        ("region", "ENV_AWS_REGION"),
+        ("access_key_id", "ENV_AWS_ACCESS_KEY_ID"),
+        ("secret_access_key", "ENV_AWS_SECRET_ACCESS_KEY"),
+    ] {
+        settings = settings.with(place, name, &server.said[said]);
+    }
+    let store = Locator::default().with_settings(settings).open(place).expect("open").store;
+    store.create().await.expect("made");
+    store.create().await.expect("it is ours");
+    store.put("a", "1".into(), PutOptions::default()).await.expect("put");
+    let full = store.remove().await;
+    assert!(matches!(full, Err(Error::Precondition { .. })), "{full:?}");
+    store.delete("a").await.expect("delete");
+    store.remove().await.expect("removed");
+    let gone = store.remove().await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+}
+
+/// A request as a stranger makes it: without credentials.
+async fn stranger(verb: &str, url: &str, body: &str) -> (u16, String) {
+    let rest = url.strip_prefix("http://").expect("http");
+    let (host, path) = rest.split_once('/').expect("a path");
+    let request = format!(
+        "{verb} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(host).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("send");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("answer");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+    (status.unwrap_or_default(), body)
+}
+
+async fn signed_urls(server: &Server) {
+    let store = store(server, Settings::default()).store;
+    let (key, hour) = ("signed/a b+ü.txt", Duration::from_hours(1));
+    let put = store.presign(key, Verb::Put, hour).await.expect("put");
+    assert_eq!(stranger("PUT", &put, "by a stranger").await.0, 200);
+    let get = store.presign(key, Verb::Get, hour).await.expect("get");
+    let (status, body) = stranger("GET", &get, "").await;
+    assert_eq!((status, body.as_str()), (200, "by a stranger"));
+    assert_eq!(store.read(key).await.expect("read"), "by a stranger");
+    let delete = store.presign(key, Verb::Delete, hour).await.expect("delete");
+    assert_eq!(stranger("DELETE", &delete, "").await.0, 204);
+    assert!(!store.exists(key).await.expect("head"));
+    let long = store.presign(key, Verb::Get, Duration::from_hours(24 * 8)).await;
+    assert!(long.is_err(), "a week is the most");
+}
+
+/// Whether uploads are under way.
+async fn has_uploads(server: &Server) -> bool {
+    let (status, listed) =
+        stranger("GET", &format!("{}/samara?uploads", server.endpoint()), "").await;
+    assert_eq!(status, 200, "{listed}");
+    listed.contains("<Upload>")
+}
+
+async fn no_parts_left(server: &Server) {
+    let store = store(server, Settings::default()).store;
+    let piece = Bytes::from(vec![7; 9 << 20]);
+    let mut given_up = store.writer("parts/given-up", PutOptions::default()).await.expect("writer");
+    given_up.write(piece.clone()).await.expect("write");
+    assert!(has_uploads(server).await, "an upload under way is listed");
+    given_up.abort().await.expect("abort");
+    assert!(!has_uploads(server).await, "it was given up");
+    let mut dropped = store.writer("parts/dropped", PutOptions::default()).await.expect("writer");
+    dropped.write(piece.clone()).await.expect("write");
+    drop(dropped);
+    let mut done = store.writer("parts/done", PutOptions::default()).await.expect("writer");
+    done.write(piece).await.expect("write");
+    done.finish().await.expect("finish");
+    let gone = async {
+        while has_uploads(server).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("parts were left");
+    for name in ["parts/given-up", "parts/dropped"] {
+        assert!(!store.exists(name).await.expect("head"), "{name}");
+    }
+}
+
+async fn missing_bucket(server: &Server) {
+    let (place, settings) = ("s3://samara-none", server.settings());
+    let endpoint = server.endpoint();
+    let settings = settings
+        .with(place, "endpoint", endpoint)
+        .with(place, "access_key_id", &server.said["ENV_AWS_ACCESS_KEY_ID"])
+        .with(place, "secret_access_key", &server.said["ENV_AWS_SECRET_ACCESS_KEY"]);
+    let store = Locator::default().with_settings(settings).open(place).expect("open").store;
+    let put = store.put("a", "1".into(), PutOptions::default()).await.expect_err("no bucket");
+    assert!(put.to_string().contains("its bucket; `samara storage mb` makes one"), "{put}");
+}
+
+async fn copied(server: &Server) {
+    let directory = tempfile::tempdir().expect("directory");
+    let locator = Locator::new(directory.path()).with_settings(server.settings());
+    let bytes: Bytes =
+        (0..35_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let at = |url: &str| locator.open(url).expect("open");
+    at("from").store.put(&at("from").key, bytes.clone(), PutOptions::default()).await.expect("put");
+    let there = at(&format!("{}copied", server.url()));
+    let up = transfer::copy(at("from"), there.clone(), PutOptions::default(), |_| {}).await;
+    assert_eq!(up.expect("up").size, bytes.len() as u64);
+    let mut passed = 0;
+    let count = |bytes| passed += bytes;
+    transfer::copy(there, at("back"), PutOptions::default(), count).await.expect("down");
+    assert_eq!(passed, bytes.len() as u64);
+    assert!(std::fs::read(directory.path().join("back")).expect("read") == bytes);
+}
+
+async fn wrong_keys(server: &Server) {
+    let place = server.url().trim_end_matches('/');
+    let secret = "hush-hush-hush-hush";
+    for (name, value) in [("secret_access_key", secret), ("access_key_id", "AKIANOBODY")] {
+        let store = store(server, Settings::default().with(place, name, value)).store;
+        let error = store.put("a", "1".into(), PutOptions::default()).await.expect_err("refused");
+        assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+        assert_eq!(error.operation(), Some(Operation::Put));
+        let said = format!("{} {error:?} {store:?} {store}", error.in_full());
+        assert!(said.contains("s3://samara/a"), "{said}");
+        for secret in [secret, &server.said["ENV_AWS_SECRET_ACCESS_KEY"]] {
+            assert!(!said.contains(secret), "{said}");
+        }
+    }
+}
+
+async fn reader(server: &Server) {
+    let place = server.url().trim_end_matches('/');
+    let owner = store(server, Settings::default()).store;
+    owner.put("read/a", "1".into(), PutOptions::default()).await.expect("put");
+    let settings = Settings::default()
+        .with(place, "access_key_id", &server.said["READER_ACCESS_KEY_ID"])
+        .with(place, "secret_access_key", &server.said["READER_SECRET_ACCESS_KEY"]);
+    let reader = store(server, settings).store;
+    assert_eq!(reader.read("read/a").await.expect("read"), "1");
+    let put = reader.put("read/a", "2".into(), PutOptions::default()).await;
+    assert!(matches!(put, Err(Error::PermissionDenied { .. })), "{put:?}");
+    let delete = reader.delete("read/a").await;
+    assert!(matches!(delete, Err(Error::PermissionDenied { .. })), "{delete:?}");
+    let once = reader.put("read/b", "2".into(), PutOptions::if_absent()).await;
+    assert!(matches!(once, Err(Error::PermissionDenied { .. })), "{once:?}");
+    assert_eq!(owner.read("read/a").await.expect("read"), "1");
+}

@@ -1,0 +1,92 @@
+//! Listens to all that is logged while the tests run, by us and by the libraries beneath, and keeps
+//! what has a credential in it.
+
+use std::fmt::{self, Write};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use samara_stores::Server;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// What must not be seen.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// What was seen.
+static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What is kept of one log line that has a credential.
+const SHOWN: usize = 300;
+
+/// Everything that is logged, but for single steps.
+struct Listener;
+
+/// A line in the making.
+struct Line(String);
+
+/// Listens from now on, and sees that it hears.
+pub(crate) fn listen() {
+    // Nobody else listens in this program.
+    drop(tracing::subscriber::set_global_default(Listener));
+    let canary = "a-canary-that-is-no-secret";
+    SECRETS.write().unwrap_or_else(PoisonError::into_inner).push(canary.to_owned());
+    tracing::debug!(of = canary, "heard");
+    assert_eq!(seen().len(), 1, "nothing is heard");
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// The server's credentials are not to be logged.
+pub(crate) fn guard(server: &Server) {
+    let is_secret = |name: &str| ["SECRET", "PASSWORD", "TOKEN"].iter().any(|it| name.contains(it));
+    let said = server.said.iter().filter(|(name, _)| is_secret(name) || *name == "KEY");
+    let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+    secrets.extend(said.map(|(_, value)| value.clone()));
+}
+
+/// The log lines that had a credential in them.
+pub(crate) fn seen() -> Vec<String> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn look(metadata: &Metadata<'_>, line: &str) {
+    let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
+    if secrets.iter().any(|secret| line.contains(secret.as_str())) {
+        let line: String = line.chars().take(SHOWN).collect();
+        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.push(format!("{}: {line}", metadata.target()));
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::DEBUG
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut line = Line(String::new());
+        attributes.record(&mut line);
+        look(attributes.metadata(), &line.0);
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        look(event.metadata(), &line.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string does not fail.
+        let _written = write!(self.0, "{}={value:?} ", field.name());
+    }
+}
