@@ -18,6 +18,13 @@ pub fn output(job: &JobId, index: u64) -> String {
     format!("jobs/{job}/outputs/{index:010}")
 }
 
+/// Key of a task's output that has the hash of its content in its name, where the store does not
+/// keep put-if-absent; else of its only one.
+pub fn stored_output(job: &JobId, index: u64, content: Option<&str>) -> String {
+    let only = output(job, index);
+    content.map_or_else(|| only.clone(), |content| format!("{only}.{content}"))
+}
+
 /// Below this, every job has what belongs to it alone, under its id.
 pub const JOBS: &str = "jobs/";
 

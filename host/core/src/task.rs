@@ -68,6 +68,10 @@ pub enum Argument {
         index: u64,
         /// Size in bytes.
         size: u64,
+        /// The hash of its bytes, where the store could not promise to keep the first of several
+        /// outputs, so that each is kept under a name of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Box<str>>,
     },
 }
 

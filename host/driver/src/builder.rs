@@ -46,6 +46,7 @@ pub struct Builder {
     limits: Limits,
     policy: Policy,
     grants: Vec<(String, Access)>,
+    stores: samara_store::Settings,
     progress: bool,
     cache_dir: Option<PathBuf>,
     #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the engine counts"))]
@@ -83,6 +84,7 @@ impl Builder {
             limits: Limits::default(),
             policy: Policy::default(),
             grants: Vec::new(),
+            stores: samara_store::Settings::default(),
             progress: environment.is_terminal,
             cache_dir: environment.cache_dir.clone(),
             count_fuel: false,
@@ -187,6 +189,38 @@ impl Builder {
         self
     }
 
+    /// Says how a store is reached. The place is the URL of a store (`s3://bucket`), or a scheme
+    /// with its colon (`s3:`) for all of its stores; the settings of each are listed in the guide.
+    /// Default: what the environment says, as in the tools of the store's vendor.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let executor = samara::Executor::builder()
+    ///     .store_setting("mem:", "none", "x")
+    ///     .store("mem://scratch/jobs")
+    ///     .build();
+    /// let error = executor.unwrap_err().to_string();
+    /// assert!(error.contains("it has no setting `none`"), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn store_setting(
+        mut self,
+        place: impl Into<String>,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.stores = self.stores.with(place, name, value);
+        self
+    }
+
+    /// What opens the stores of such an executor: for programs that reach them by the crate
+    /// `samara-store` themselves.
+    pub fn locator(&self) -> Arc<samara_store::Locator> {
+        locator(&self.environment, self.stores.clone())
+    }
+
     /// Where compiled code is kept between processes; none compiles anew in each. Default
     /// `samara/compiled` in the user's cache directory.
     #[must_use]
@@ -225,7 +259,7 @@ impl Builder {
             progress: self.progress,
         };
         options.check()?;
-        let locator = locator(self.environment.working_directory.clone());
+        let locator = self.locator();
         let store = match &self.store {
             Some(url) => locator.open(url)?,
             None => locator.open(&format!("mem://samara-{:032x}", random()?))?,
@@ -289,7 +323,7 @@ impl Io {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
             .thread_name("samara-io")
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(|error| Error::Invalid(format!("cannot start threads for I/O: {error}")))?;
         Ok(Self { runtime: Some(runtime), guests: None })

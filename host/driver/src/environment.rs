@@ -11,6 +11,8 @@ pub(crate) struct Environment {
     pub(crate) working_directory: Option<PathBuf>,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) is_terminal: bool,
+    /// What stands for settings of stores.
+    pub(crate) store_variables: Vec<(String, String)>,
 }
 
 /// What settings are read from.
@@ -49,8 +51,17 @@ impl Environment {
             working_directory: env::current_dir().ok(),
             cache_dir: cache.map(|dir| dir.join("samara").join("compiled")),
             is_terminal: io::stderr().is_terminal(),
+            store_variables: store_variables(),
         }
     }
+}
+
+/// The variables that stores have settings for.
+#[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
+fn store_variables() -> Vec<(String, String)> {
+    let settings = samara_store::STORES.iter().flat_map(|row| row.settings);
+    let names = settings.filter_map(|setting| setting.variable);
+    names.filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
 }
 
 /// A directory that a variable names. The XDG base directory specification has relative ones

@@ -601,10 +601,8 @@ impl Executor {
             Ok(_) => {}
             Err(samara_store::Error::NotFound { .. }) => {
                 let bytes = component.bytes().clone();
-                match location.store.put(&location.key, bytes, PutOptions::if_absent()).await {
-                    Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                // Whoever else writes it writes the same.
+                location.store.put(&location.key, bytes, PutOptions::default()).await?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -180,6 +180,6 @@ fn chained(job: &Shared, index: usize, output: Output, further: &[Bytes]) -> Tas
 pub(crate) fn argument(job: &Shared, index: u64, output: Output) -> Argument {
     match output {
         Output::Inline(bytes) => Argument::Inline(bytes),
-        Output::Stored { size } => Argument::Stored { job: job.id, index, size },
+        Output::Stored { size, content } => Argument::Stored { job: job.id, index, size, content },
     }
 }

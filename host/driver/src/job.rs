@@ -266,8 +266,8 @@ impl<T: Value> Job<T> {
         for index in 0..self.len() {
             let Some(result) = shared.ledger.take(index) else { continue };
             match result {
-                Ok(Output::Stored { .. }) => {
-                    stored.push(shared.bring(index).map({
+                Ok(Output::Stored { content, .. }) => {
+                    stored.push(shared.bring(index, content.as_deref()).map({
                         let position = results.len();
                         move |bytes| (position, index, bytes)
                     }));
@@ -460,8 +460,8 @@ impl<T: Value> Future for TaskFuture<T> {
                 Some(Ok(Output::Inline(bytes))) => {
                     return Poll::Ready(self.shared.decode(index, Ok(bytes)));
                 }
-                Some(Ok(Output::Stored { .. })) => {
-                    self.fetching = Some(self.shared.bring(index).boxed());
+                Some(Ok(Output::Stored { content, .. })) => {
+                    self.fetching = Some(self.shared.bring(index, content.as_deref()).boxed());
                 }
                 Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => return Poll::Ready(Err(self.shared.missing(index))),
@@ -509,8 +509,9 @@ impl<T: Value> Stream for Completed<T> {
                     return Poll::Ready(Some((index, self.shared.decode(index, Ok(bytes)))));
                 }
                 Some((index, Err(error))) => return Poll::Ready(Some((index, Err(error)))),
-                Some((index, Ok(Output::Stored { .. }))) => {
-                    let bring = self.shared.bring(index).map(move |bytes| (index, bytes));
+                Some((index, Ok(Output::Stored { content, .. }))) => {
+                    let bring = self.shared.bring(index, content.as_deref());
+                    let bring = bring.map(move |bytes| (index, bytes));
                     self.fetching.push(bring.boxed());
                     continue;
                 }
@@ -585,9 +586,14 @@ impl Shared {
     pub(crate) fn bring(
         self: &Arc<Self>,
         index: usize,
+        content: Option<&str>,
     ) -> impl Future<Output = Result<Bytes, TaskError>> + Send + 'static + use<> {
         let shared = Arc::clone(self);
-        let store = self.executor.store_location().join(&layout::output(&self.id, index as u64));
+        let store = self.executor.store_location().join(&layout::stored_output(
+            &self.id,
+            index as u64,
+            content,
+        ));
         let ephemeral = self.executor.is_ephemeral();
         let reading = self.executor.clone().on_io(async move {
             let mut attempt = 1;

@@ -40,7 +40,7 @@ impl Manifest {
     pub(crate) async fn write(&self, store: &Location) -> Result<(), Error> {
         let location = store.join(&layout::manifest(&self.job));
         let bytes = serde_json::to_vec(self).expect("names and numbers are JSON");
-        location.store.put(&location.key, Bytes::from(bytes), PutOptions::if_absent()).await?;
+        location.store.put(&location.key, Bytes::from(bytes), PutOptions::default()).await?;
         Ok(())
     }
 

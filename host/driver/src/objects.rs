@@ -7,6 +7,7 @@ use samara_core::{CsvOptions, Partition, Records, Terminator};
 use samara_store::{Discovered, Locator};
 
 use crate::Error;
+use crate::environment::Environment;
 
 /// Partitions of one job; more are likely a mistake in the size of a cut.
 pub const PARTITIONS_MAX: u64 = 10_000_000;
@@ -257,12 +258,13 @@ impl From<PathBuf> for Objects {
 }
 
 /// The locator that a driver opens everything with.
-pub(crate) fn locator(working_directory: Option<PathBuf>) -> Arc<Locator> {
-    let locator = match working_directory {
+pub(crate) fn locator(environment: &Environment, stores: samara_store::Settings) -> Arc<Locator> {
+    let locator = match &environment.working_directory {
         Some(directory) => Locator::new(directory),
         None => Locator::default(),
     };
-    Arc::new(locator)
+    let variables = environment.store_variables.iter().cloned();
+    Arc::new(locator.with_settings(stores.with_variables(variables)))
 }
 
 #[cfg(test)]

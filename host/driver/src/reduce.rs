@@ -225,8 +225,9 @@ fn lost(reduce: &Shared) -> TaskError {
 async fn fetch(executor: &Executor, value: Argument) -> Result<Bytes, Error> {
     match value {
         Argument::Inline(bytes) => Ok(bytes),
-        Argument::Stored { job, index, .. } => {
-            let location = executor.store_location().join(&layout::output(&job, index));
+        Argument::Stored { job, index, content, .. } => {
+            let key = layout::stored_output(&job, index, content.as_deref());
+            let location = executor.store_location().join(&key);
             let read = async move { Ok(location.store.read(&location.key).await?) };
             executor.clone().on_io(read).await
         }
@@ -415,8 +416,9 @@ impl Combiner {
         let store = executor.store_location().clone();
         executor.spawn(async move {
             for argument in used {
-                let Argument::Stored { job, index, .. } = argument else { continue };
-                let location = store.join(&layout::output(&job, index));
+                let Argument::Stored { job, index, content, .. } = argument else { continue };
+                let key = layout::stored_output(&job, index, content.as_deref());
+                let location = store.join(&key);
                 if let Err(error) = location.store.delete(&location.key).await {
                     tracing::warn!("removing an output that was used: {}", error.in_full());
                 }

@@ -26,21 +26,23 @@
 //! whole or not at all; a reader sees one version of it.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
-pub use samara_store::{Discovered as Found, Error, Metadata};
-use samara_store::{GetOptions, ListOptions, Location, Locator, PutOptions, StoreExt};
+pub use samara_store::{
+    Attributes, Discovered as Found, Error, Metadata, Operation, PutMode, PutOptions, Verb,
+};
+use samara_store::{GetOptions, ListOptions, Location, Locator, StoreExt, transfer};
 use tokio::runtime::Handle;
 
-use crate::Executor;
 use crate::builder::Io;
-use crate::environment::Environment;
-use crate::objects::locator;
+use crate::{Builder, Executor, Settings};
 
 /// Result of an operation on storage.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -81,6 +83,18 @@ pub enum Entry {
     Directory(String),
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Object(found) => &found.url,
+            Self::Directory(url) => url,
+        }
+    }
+}
+
 // === impl Storage ===
 
 impl Storage {
@@ -90,10 +104,22 @@ impl Storage {
     ///
     /// Where the machine starts no threads.
     pub fn new() -> Result<Self, crate::Error> {
+        Self::from_builder(&Builder::new())
+    }
+
+    /// Storage whose stores are reached as settings say.
+    ///
+    /// # Errors
+    ///
+    /// Where the machine starts no threads.
+    pub fn from_settings(settings: &Settings) -> Result<Self, crate::Error> {
+        Self::from_builder(&Builder::from_settings(settings))
+    }
+
+    fn from_builder(builder: &Builder) -> Result<Self, crate::Error> {
         let io = Arc::new(Io::start()?);
         let handle = io.handle().clone();
-        let locator = locator(Environment::read().working_directory);
-        Ok(Self { locator, io: handle, _owner: io })
+        Ok(Self { locator: builder.locator(), io: handle, _owner: io })
     }
 
     /// The canonical URL of a URL or path. Does not look whether anything is there.
@@ -143,7 +169,7 @@ impl Storage {
     ///
     /// `OutOfSpace`, `PermissionDenied` and the like.
     pub async fn put(&self, url: &str, bytes: impl Into<Bytes>) -> Result<Metadata> {
-        self.put_with(url, bytes.into(), PutOptions::default()).await
+        self.put_with(url, bytes, PutOptions::default()).await
     }
 
     /// Writes an object unless there is one: of any number of writers, exactly one succeeds.
@@ -152,7 +178,7 @@ impl Storage {
     ///
     /// `AlreadyExists`; else as [`put`](Self::put).
     pub async fn put_if_absent(&self, url: &str, bytes: impl Into<Bytes>) -> Result<Metadata> {
-        self.put_with(url, bytes.into(), PutOptions::if_absent()).await
+        self.put_with(url, bytes, PutOptions::if_absent()).await
     }
 
     /// Starts to write an object piece by piece, in place of one that is there.
@@ -231,35 +257,23 @@ impl Storage {
             at.key.push('/');
         }
         let first = Some(ListOptions::default());
-        let state = (self.clone(), first, None::<String>);
-        let pages = stream::try_unfold(state, move |(this, options, mut last)| {
+        let pages = stream::try_unfold((self.clone(), first), move |(this, options)| {
             let at = at.clone();
             async move {
                 let Some(options) = options else { return Ok::<_, Error>(None) };
-                let page = this.page(&at, options.clone()).await?;
-                let mut entries = Vec::new();
-                let mut rest = page.next.map(|next| options.clone().after(next));
-                for entry in page.entries {
-                    let root = at.store.to_string();
-                    let below = &entry.key[at.key.len()..];
-                    let Some((name, _)) = below.split_once('/') else {
-                        let url = format!("{root}{}", entry.key);
-                        entries.push(Ok(Entry::Object(Found { url, metadata: entry.metadata })));
-                        continue;
-                    };
-                    let inner = format!("{}{name}/", at.key);
-                    let url = format!("{root}{inner}");
-                    if last.as_ref() == Some(&url) {
-                        // Names that the jump below does not pass are met one by one.
-                        continue;
-                    }
-                    entries.push(Ok(Entry::Directory(url.clone())));
-                    last = Some(url);
-                    // On with what sorts after nearly all that begins so, without reading it.
-                    rest = Some(options.after(format!("{inner}{}", char::MAX)));
-                    break;
-                }
-                Ok(Some((stream::iter(entries), (this, rest, last))))
+                let (asked, root) = (options.clone(), at.store.to_string());
+                let listed = async move { at.store.list_directory(&at.key, asked).await };
+                let page = this.run(listed).await?;
+                let rest = page.next.map(|next| options.after(next));
+                let objects = page.entries.into_iter().map(|entry| {
+                    let url = format!("{root}{}", entry.key);
+                    Entry::Object(Found { url, metadata: entry.metadata })
+                });
+                let below =
+                    page.directories.iter().map(|key| Entry::Directory(format!("{root}{key}")));
+                let mut entries: Vec<Entry> = objects.chain(below).collect();
+                entries.sort_by(|one, other| one.url().cmp(other.url()));
+                Ok(Some((stream::iter(entries.into_iter().map(Ok)), (this, rest))))
             }
         });
         Ok(pages.try_flatten().boxed())
@@ -298,21 +312,146 @@ impl Storage {
 
     async fn copy_with(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         let (source, target) = (self.locator.open(from)?, self.locator.open(to)?);
-        if Arc::ptr_eq(&source.store, &target.store) {
-            let copied = async move { source.store.copy(&source.key, &target.key, options).await };
-            return self.run(copied).await;
-        }
-        let mut reader = self.reader(from).await?;
-        let mut writer = self.writer_with(to, options).await?;
-        while let Some(bytes) = reader.next().await? {
-            writer.write(bytes).await?;
-        }
-        writer.finish().await
+        self.run(transfer::copy(source, target, options, |_| {})).await
     }
 
-    async fn put_with(&self, url: &str, bytes: Bytes, options: PutOptions) -> Result<Metadata> {
+    /// Copies an object as [`copy`](Self::copy) does, and says of the bytes that pass through this
+    /// process as they come; those that a store copies itself are said at the end.
+    ///
+    /// # Errors
+    ///
+    /// As for `copy`.
+    pub async fn copy_watched(
+        &self,
+        from: &str,
+        to: &str,
+        passed: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Metadata> {
+        let (source, target) = (self.locator.open(from)?, self.locator.open(to)?);
+        self.run(transfer::copy(source, target, PutOptions::default(), passed)).await
+    }
+
+    /// Moves an object: copies it, and removes the first once the copy is there whole.
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy`](Self::copy); then the first is still there. Where removing it fails, both
+    /// are.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<Metadata> {
+        if self.url(from)? == self.url(to)? {
+            return self.head(from).await;
+        }
+        let copied = self.copy(from, to).await?;
+        self.delete(from).await?;
+        Ok(copied)
+    }
+
+    /// Removes objects, in as few requests as their stores can.
+    ///
+    /// # Errors
+    ///
+    /// The first one; others may be removed.
+    pub async fn delete_many(&self, urls: &[String]) -> Result<()> {
+        let mut by_store: Vec<(Location, Vec<String>)> = Vec::new();
+        for url in urls {
+            let Location { store, key } = self.locator.open(url)?;
+            match by_store.iter_mut().find(|(at, _)| Arc::ptr_eq(&at.store, &store)) {
+                Some((_, keys)) => keys.push(key),
+                None => by_store.push((Location { store, key: String::new() }, vec![key])),
+            }
+        }
+        let removed = by_store
+            .into_iter()
+            .map(|(at, keys)| self.run(async move { at.store.delete_many(&keys).await }));
+        futures::future::try_join_all(removed).await.map(drop)
+    }
+
+    /// What the writer of an object said about it: its media type and the like; nothing where the
+    /// store keeps no such things.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub async fn attributes(&self, url: &str) -> Result<Attributes> {
         let at = self.locator.open(url)?;
+        self.run(async move { at.store.attributes(&at.key).await }).await
+    }
+
+    /// Writes an object on conditions, and says something about it.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, `Precondition`, by the condition; `Unsupported` where the store does not
+    /// keep it; else as [`put`](Self::put).
+    pub async fn put_with(
+        &self,
+        url: &str,
+        bytes: impl Into<Bytes>,
+        options: PutOptions,
+    ) -> Result<Metadata> {
+        let at = self.locator.open(url)?;
+        let bytes = bytes.into();
         self.run(async move { at.store.put(&at.key, bytes, options).await }).await
+    }
+
+    /// Reads several ranges of one version of an object: near ones in one request, far ones side by
+    /// side.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Precondition` where the object is replaced meanwhile.
+    pub async fn get_ranges(&self, url: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let (at, ranges) = (self.locator.open(url)?, ranges.to_vec());
+        self.run(async move { at.store.read_ranges(&at.key, &ranges, None).await }).await
+    }
+
+    /// A URL with which anybody may do this to an object without credentials, for so long.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the store has no such thing.
+    pub async fn presign(&self, url: &str, verb: Verb, expires: Duration) -> Result<String> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.presign(&at.key, verb, expires).await }).await
+    }
+
+    /// Makes a bucket, container, or what else the store of this URL is. One of ours that is there
+    /// already is fine.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where it is somebody else's; `Unsupported` where there is nothing to make.
+    pub async fn create_bucket(&self, url: &str) -> Result<()> {
+        let at = self.bucket(url, Operation::CreateBucket)?;
+        self.run(async move { at.store.create().await }).await
+    }
+
+    /// Removes an empty bucket.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Precondition` where it is not empty; `Unsupported` where there is none.
+    pub async fn remove_bucket(&self, url: &str) -> Result<()> {
+        let at = self.bucket(url, Operation::RemoveBucket)?;
+        self.run(async move { at.store.remove().await }).await
+    }
+
+    /// How many requests each store that is behind a network was sent, by its URL.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        let requests = self.locator.requests().into_iter();
+        requests.map(|(store, by)| (store, by.values().sum())).collect()
+    }
+
+    /// A store as a whole.
+    fn bucket(&self, url: &str, operation: Operation) -> Result<Location> {
+        let at = self.locator.open(url)?;
+        match at.key.is_empty() {
+            true => Ok(at),
+            false => {
+                let reason = "a bucket's URL ends with its name: `s3://bucket`";
+                Err(Error::unsupported(at.url(), operation, reason))
+            }
+        }
     }
 
     async fn writer_with(&self, url: &str, options: PutOptions) -> Result<Writer> {
@@ -402,8 +541,7 @@ impl Writer {
     }
 
     fn spent(&self) -> Error {
-        let source = "an earlier write failed, and nothing was written".into();
-        Error::Generic { location: self.url.clone(), source }
+        Error::generic(&self.url, "an earlier write failed, and nothing was written")
     }
 }
 
@@ -432,10 +570,7 @@ async fn on<T: Send + 'static>(
         // threads are gone.
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => {
-                let location = "a request to a store".to_owned();
-                Err(Error::Generic { location, source: error.into() })
-            }
+            Err(error) => Err(Error::generic("a request to a store", error)),
         },
     });
     ended.await

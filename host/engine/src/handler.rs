@@ -228,8 +228,9 @@ impl Handler {
         for part in parts {
             match part {
                 Argument::Inline(bytes) => writer.push_encoded(bytes),
-                Argument::Stored { job, index, .. } => {
-                    let location = self.object(&batch.store, &layout::output(job, *index))?;
+                Argument::Stored { job, index, content, .. } => {
+                    let key = layout::stored_output(job, *index, content.as_deref());
+                    let location = self.object(&batch.store, &key)?;
                     let read = self.wait(location.store.read(&location.key))?;
                     let bytes = read.map_err(|error| {
                         let doing = format_args!("fetching the output of task {index} of {job}");
@@ -249,9 +250,26 @@ impl Handler {
         let location = self.object(&batch.store, &key)?;
         let options = PutOptions::if_absent();
         let size = bytes.len() as u64;
-        let put = location.store.put(&location.key, bytes, options);
+        let put = location.store.put(&location.key, bytes.clone(), options);
         match self.wait(put)? {
-            Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => Ok(Output::Stored { size }),
+            Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {
+                Ok(Output::Stored { size, content: None })
+            }
+            Err(samara_store::Error::Unsupported { .. }) => self.store_named(batch, task, bytes),
+            Err(error) => Err(store_error(&error).context("storing the output")),
+        }
+    }
+
+    /// Stores a large output where the store keeps no put-if-absent: under a name that has the hash
+    /// of its content. So no attempt overwrites another's output with a different one, and which
+    /// of them counts is decided where the reports are entered, by one.
+    fn store_named(&self, batch: &Batch, task: &Task, bytes: Bytes) -> Result<Output, Error> {
+        let (size, content) = (bytes.len() as u64, ComponentId::of(&bytes).hex());
+        let key = layout::stored_output(&batch.job, task.index, Some(&content));
+        let location = self.object(&batch.store, &key)?;
+        let put = location.store.put(&location.key, bytes, PutOptions::default());
+        match self.wait(put)? {
+            Ok(_) => Ok(Output::Stored { size, content: Some(content.into()) }),
             Err(error) => Err(store_error(&error).context("storing the output")),
         }
     }

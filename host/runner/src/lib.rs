@@ -109,7 +109,7 @@ pub fn run(
 impl Program {
     fn new(name: String, bytes: &[u8], options: &Options) -> Result<Self, Platform> {
         let mut io = tokio::runtime::Builder::new_multi_thread();
-        let io = io.worker_threads(1).enable_time().build().map_err(|error| {
+        let io = io.worker_threads(1).enable_all().build().map_err(|error| {
             let text = format!("cannot start a thread: {error}");
             Platform::new(samara_core::ErrorKind::Internal, text)
         })?;

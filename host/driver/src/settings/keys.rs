@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use samara_core::Limits;
 
+use super::stores::stores_text;
 use super::values::{Reading, Written, grants_text, nearest};
 use super::{Parsed, units};
 use crate::dispatch::Policy;
@@ -298,6 +299,20 @@ pub const KEYS: &[Key] = &[
             let grants = reading.grants(written)?;
             Some(Parsed::new(grants_text(&grants), move |builder| {
                 grants.iter().fold(builder, |builder, (url, access)| builder.grant(url, *access))
+            }))
+        },
+    },
+    Key {
+        name: "stores",
+        doc: "how stores are reached, by a URL or by a scheme for all of its stores",
+        default: "what the environment says",
+        example: "{ \"s3://scratch\" = { endpoint = \"http://127.0.0.1:9000\" } }",
+        parse: |written, reading| {
+            let stores = reading.stores(written)?;
+            Some(Parsed::new(stores_text(&stores), move |builder| {
+                stores.iter().fold(builder, |builder, (place, name, value)| {
+                    builder.store_setting(place, name, value)
+                })
             }))
         },
     },

@@ -44,6 +44,7 @@ mod keys;
 mod origin;
 mod problem;
 mod reader;
+mod stores;
 pub mod units;
 mod values;
 

@@ -47,6 +47,18 @@ pub(super) struct Reading {
     pub(super) problems: Vec<Problem>,
 }
 
+// === impl Written ===
+
+impl Written {
+    /// The value, where a text of a variable or a command line is TOML.
+    pub(super) fn structure(&self) -> Option<Raw> {
+        let Raw::Plain(text) = &self.value else { return Some(self.value.clone()) };
+        let value = DeValue::parse(text).ok()?;
+        let origin = self.origin.clone();
+        Some(Raw::of(value.get_ref(), &move |_| origin.clone()))
+    }
+}
+
 // === impl Raw ===
 
 impl Raw {
@@ -113,7 +125,7 @@ impl Reading {
         }
     }
 
-    fn misfit<T>(&mut self, written: &Written, wanted: &str) -> Option<T> {
+    pub(super) fn misfit<T>(&mut self, written: &Written, wanted: &str) -> Option<T> {
         let kind = written.value.kind();
         self.fault(&written.origin, format!("it is {kind}, and should be {wanted}"))
     }
@@ -221,19 +233,8 @@ impl Reading {
     /// A list of tables `{ url, access }`; a text is TOML.
     pub(super) fn grants(&mut self, written: &Written) -> Option<Vec<(String, Access)>> {
         const WANTED: &str = "a list such as [{ url = \"/data/in\", access = \"read\" }]";
-        let items = match &written.value {
-            Raw::List(items) => items.clone(),
-            Raw::Plain(text) => match DeValue::parse(text) {
-                Ok(value) => {
-                    let origin = written.origin.clone();
-                    match Raw::of(value.get_ref(), &move |_| origin.clone()) {
-                        Raw::List(items) => items,
-                        _ => return self.misfit(written, WANTED),
-                    }
-                }
-                Err(_) => return self.misfit(written, WANTED),
-            },
-            _ => return self.misfit(written, WANTED),
+        let Some(Raw::List(items)) = written.structure() else {
+            return self.misfit(written, WANTED);
         };
         let name = std::mem::take(&mut self.setting);
         let mut grants = Vec::new();

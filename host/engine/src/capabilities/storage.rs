@@ -257,10 +257,7 @@ fn closed(url: &str) -> Error {
 }
 
 fn put_options(mode: PutMode) -> PutOptions {
-    match mode {
-        PutMode::Overwrite => PutOptions::default(),
-        PutMode::IfAbsent => PutOptions::if_absent(),
-    }
+    PutOptions { mode, ..PutOptions::default() }
 }
 
 /// Copies between two stores, piece by piece.

@@ -1,5 +1,6 @@
 //! An object's bytes in their order, read ahead of who wants them.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +15,10 @@ use crate::failure::store_error;
 /// Bytes that one request to the store asks for. Large enough that a request's fixed cost is small,
 /// little enough that a task holds few MiB.
 const BLOCK_BYTES: u64 = 2 << 20;
+
+/// Blocks that are on their way at once, so that a store far away is not waited for again and
+/// again: with the one that is read, a task holds 10 MiB of its partition.
+const BLOCKS_AHEAD: usize = 4;
 
 /// Bytes of the first request past the range's end, where mostly one record's rest is wanted. Each
 /// further one asks for as much as those before it together, up to a block, so that a long record
@@ -31,12 +36,19 @@ pub(super) struct Source {
     range_end: u64,
     /// From here on nothing is.
     stop: u64,
-    ahead: Option<Ahead>,
+    /// One after the other, the first begins at `position`.
+    ahead: VecDeque<Ahead>,
+    /// How many there may be: one more with each block, as a guest that has read some reads on.
+    window: usize,
 }
 
 /// A request that is under way while the guest computes.
 #[derive(Debug)]
-struct Ahead(Range<u64>, JoinHandle<Result<Bytes, Error>>);
+struct Ahead(Range<u64>, Request);
+
+/// Ends when it is dropped.
+#[derive(Debug)]
+struct Request(JoinHandle<Result<Bytes, Error>>);
 
 // === impl Source ===
 
@@ -54,7 +66,8 @@ impl Source {
             position: range.start,
             range_end: range.end,
             stop,
-            ahead: None,
+            ahead: VecDeque::new(),
+            window: 1,
         }
     }
 
@@ -78,19 +91,38 @@ impl Source {
         if range.is_empty() {
             return Ok(None);
         }
-        let block = match self.ahead.take() {
-            Some(Ahead(ahead, task)) if ahead == range => task.await.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Lost, format!("reading ahead failed: {error}")))
-            })?,
-            _ => self.read(range).await?,
+        let block = match self.ahead.pop_front() {
+            Some(Ahead(ahead, mut task)) if ahead == range => {
+                let ended = (&mut task.0).await;
+                ended.unwrap_or_else(|error| {
+                    Err(Error::new(ErrorKind::Lost, format!("reading ahead failed: {error}")))
+                })?
+            }
+            // The reader moved: what is on its way is of elsewhere.
+            Some(_) => {
+                self.ahead.clear();
+                self.read(range).await?
+            }
+            None => self.read(range).await?,
         };
         self.position += block.len() as u64;
-        let next = self.block(self.position);
-        if !next.is_empty() && self.position < self.range_end {
-            let (location, partition) = (Arc::clone(&self.location), Arc::clone(&self.partition));
-            self.ahead = Some(Ahead(next.clone(), io.spawn(read(location, partition, next))));
-        }
+        self.read_ahead(io);
         Ok(Some(block))
+    }
+
+    /// Asks for the blocks that come next, as far as they are surely wanted.
+    fn read_ahead(&mut self, io: &Handle) {
+        while self.ahead.len() < self.window {
+            let at = self.ahead.back().map_or(self.position, |Ahead(range, _)| range.end);
+            let next = self.block(at);
+            if next.is_empty() || at >= self.range_end {
+                break;
+            }
+            let (location, partition) = (Arc::clone(&self.location), Arc::clone(&self.partition));
+            let task = io.spawn(read(location, partition, next.clone()));
+            self.ahead.push_back(Ahead(next, Request(task)));
+        }
+        self.window = (self.window + 1).min(BLOCKS_AHEAD);
     }
 
     /// Bytes from anywhere in the object, apart from the blocks.
@@ -108,11 +140,9 @@ impl Source {
     }
 }
 
-impl Drop for Source {
+impl Drop for Request {
     fn drop(&mut self) {
-        if let Some(Ahead(_, task)) = &self.ahead {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
 

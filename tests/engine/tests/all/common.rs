@@ -52,7 +52,7 @@ impl Worker {
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut io = tokio::runtime::Builder::new_multi_thread();
-        let io = io.worker_threads(2).enable_time().build().unwrap();
+        let io = io.worker_threads(2).enable_all().build().unwrap();
         let mut config = Config::default();
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         config.cache_dir = Some(dir);
