@@ -8,7 +8,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use samara::Storage;
 use samara::storage::{Error, Found, Metadata};
 
-use super::{Place, REQUESTS, count};
+use super::bar::Bar;
+use super::{Place, REMOVED_TOGETHER, REQUESTS, count};
 use crate::globals::Globals;
 use crate::report::{say, usage};
 
@@ -76,6 +77,28 @@ struct How {
     /// Fails where an object exists under the target's name, and leaves it as it is.
     #[arg(long)]
     if_absent: bool,
+
+    /// Objects that are copied at the same moment.
+    #[arg(short, long, value_name = "N", default_value_t = REQUESTS)]
+    jobs: usize,
+}
+
+/// Moves objects: copies each as `cp` does, and removes it once its copy is there.
+///
+/// Stores have no such operation: what is interrupted may leave objects in both places, and none
+/// in neither.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXIT_CODES)]
+pub(super) struct MvArguments {
+    /// URLs, paths or patterns.
+    #[arg(required = true)]
+    sources: Vec<String>,
+
+    /// URL or path.
+    target: String,
+
+    #[command(flatten)]
+    how: How,
 }
 
 /// A copy to be made.
@@ -83,6 +106,7 @@ struct How {
 struct Copy {
     from: String,
     to: String,
+    size: u64,
 }
 
 pub(super) async fn get(
@@ -111,6 +135,28 @@ pub(super) async fn cp(
     copy(storage, (&arguments.sources, &arguments.target), arguments.how, globals).await
 }
 
+pub(super) async fn mv(
+    storage: &Storage,
+    arguments: &MvArguments,
+    globals: &Globals,
+) -> Result<()> {
+    let (sources, target) = (&arguments.sources, &arguments.target);
+    if target == PIPE || sources.iter().any(|source| source == PIPE) {
+        return Err(usage("a pipe is not moved; `-` is for get, put and cp"));
+    }
+    let copies = plan(storage, sources, target, arguments.how).await?;
+    let (total, bytes) = make(storage, &copies, arguments.how, globals).await?;
+    // All copies are there before the first object goes.
+    for copies in copies.chunks(REMOVED_TOGETHER) {
+        let urls: Vec<String> = copies.iter().map(|copy| copy.from.clone()).collect();
+        storage
+            .delete_many(&urls)
+            .await
+            .context("the copies are made, but not all were removed")?;
+    }
+    finish("moved", total, bytes, globals)
+}
+
 async fn copy(
     storage: &Storage,
     (sources, target): (&[String], &str),
@@ -129,32 +175,51 @@ async fn copy(
         _ => {}
     }
     let copies = plan(storage, sources, target, how).await?;
-    let done = stream::iter(&copies).map(|copy| async move {
-        let done = match how.if_absent {
-            true => storage.copy_if_absent(&copy.from, &copy.to).await,
-            false => storage.copy(&copy.from, &copy.to).await,
-        };
-        let metadata = done.with_context(|| format!("cannot copy {} to {}", copy.from, copy.to))?;
-        Ok::<_, anyhow::Error>((copy, metadata))
+    let (total, bytes) = make(storage, &copies, how, globals).await?;
+    finish("copied", total, bytes, globals)
+}
+
+/// Makes copies, some at a time; how many and how large they were.
+async fn make(
+    storage: &Storage,
+    copies: &[Copy],
+    how: How,
+    globals: &Globals,
+) -> Result<(u64, u64)> {
+    let bar = Bar::new(copies.iter().map(|copy| copy.size).sum(), globals);
+    let done = stream::iter(copies).map(|copy| {
+        let bar = bar.clone();
+        async move {
+            let done = match how.if_absent {
+                true => storage.copy_if_absent(&copy.from, &copy.to).await,
+                false => {
+                    let passed = move |bytes| bar.passed(bytes);
+                    storage.copy_watched(&copy.from, &copy.to, passed).await
+                }
+            };
+            let done = done.with_context(|| format!("cannot copy {} to {}", copy.from, copy.to))?;
+            Ok::<_, anyhow::Error>((copy, done))
+        }
     });
-    let mut done = done.buffered(REQUESTS);
+    let mut done = done.buffered(how.jobs.max(1));
     let (mut total, mut bytes) = (0, 0);
     while let Some((copy, metadata)) = done.try_next().await? {
         total += 1;
         bytes += metadata.size;
         if globals.verbosity.verbose {
-            say(format_args!("{} -> {}", copy.from, copy.to));
+            bar.say(&format!("{} -> {}", copy.from, copy.to));
         }
     }
-    finish(total, bytes, globals)
+    Ok((total, bytes))
 }
 
-fn finish(total: u64, bytes: u64, globals: &Globals) -> Result<()> {
+fn finish(done: &str, total: u64, bytes: u64, globals: &Globals) -> Result<()> {
     if globals.json {
-        writeln!(io::stdout(), "{}", serde_json::json!({ "copied": total, "bytes": bytes }))?;
+        let json = serde_json::json!({ done: total, "bytes": bytes });
+        writeln!(io::stdout(), "{json}")?;
     } else if !globals.verbosity.quiet {
         let (total, bytes) = (count(total, "object"), crate::units::size(bytes));
-        say(format_args!("copied {total}, {bytes}"));
+        say(format_args!("{done} {total}, {bytes}"));
     }
     Ok(())
 }
@@ -165,7 +230,7 @@ async fn plan(storage: &Storage, sources: &[String], target: &str, how: How) -> 
     let mut many = sources.len() > 1;
     for source in sources {
         match Place::of(storage, source).await? {
-            Place::Object(found) => named.push((base(&found.url).to_owned(), found.url)),
+            Place::Object(found) => named.push((base(&found.url).to_owned(), found)),
             Place::Pattern(all) => {
                 many = true;
                 let literal = literal_directory(&storage.url(source)?).to_owned();
@@ -198,19 +263,24 @@ async fn plan(storage: &Storage, sources: &[String], target: &str, how: How) -> 
         false => target,
     };
     let to = |name: String| if into { format!("{target}{name}") } else { target.clone() };
-    distinct(named.into_iter().map(|(name, from)| Copy { from, to: to(name) }).collect())
+    let copy = |(name, found): (String, Found)| Copy {
+        to: to(name),
+        size: found.metadata.size,
+        from: found.url,
+    };
+    distinct(named.into_iter().map(copy).collect())
 }
 
 /// Objects with their names after a beginning.
-fn below(all: Vec<Found>, beginning: &str) -> Vec<(String, String)> {
+fn below(all: Vec<Found>, beginning: &str) -> Vec<(String, Found)> {
     let name = |url: &str| url.strip_prefix(beginning).unwrap_or(url).to_owned();
-    all.into_iter().map(|found| (name(&found.url), found.url)).collect()
+    all.into_iter().map(|found| (name(&found.url), found)).collect()
 }
 
 /// Refuses copies that would undo each other.
 fn distinct(copies: Vec<Copy>) -> Result<Vec<Copy>> {
     let mut targets: BTreeMap<&str, &str> = BTreeMap::new();
-    for Copy { from, to } in &copies {
+    for Copy { from, to, .. } in &copies {
         if from == to {
             return Err(usage(format!("{from} would be copied onto itself")));
         }
@@ -272,7 +342,7 @@ async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals)
         }
     }
     let Metadata { size, .. } = writer.finish().await?;
-    finish(1, size, globals)
+    finish("copied", 1, size, globals)
 }
 
 async fn write_pipe(storage: &Storage, source: &str) -> Result<()> {
@@ -298,7 +368,8 @@ mod tests {
 
     #[test]
     fn copies_that_would_undo_each_other_are_refused() {
-        let copy = |from: &str, to: &str| Copy { from: from.to_owned(), to: to.to_owned() };
+        let copy =
+            |from: &str, to: &str| Copy { from: from.to_owned(), to: to.to_owned(), size: 0 };
         let error = distinct(vec![copy("a/x", "c/x"), copy("b/x", "c/x")]).unwrap_err();
         assert!(error.to_string().contains("a/x and b/x would both become c/x"), "{error}");
         assert!(distinct(vec![copy("a", "a")]).is_err());

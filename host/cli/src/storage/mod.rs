@@ -1,8 +1,11 @@
 //! `samara storage`: objects of any store, by URL or path.
 
+mod access;
+mod bar;
 mod copy;
 mod list;
 mod remove;
+mod sync;
 
 use std::process::ExitCode;
 
@@ -12,13 +15,16 @@ use samara::storage::{Error, Found};
 
 use crate::globals::Globals;
 
-/// Requests that are on their way at the same moment: enough to hide a store's latency, and far
-/// below what any of them throttles.
+/// Objects that are worked on at the same moment unless it is said: enough to hide a store's
+/// latency, and far below what any of them throttles.
 const REQUESTS: usize = 8;
+
+/// Objects that are removed by one request, where the store has such a one.
+const REMOVED_TOGETHER: usize = 1_000;
 
 /// Lists, reads, writes, copies and removes objects of any store.
 ///
-/// Places are URLs (`mem://name/key`, `file:///path`) or paths. A place may be a pattern where that
+/// Places are URLs (`s3://bucket/key`, `file:///path`) or paths. A place may be a pattern where that
 /// is said: `*` and `?` stand for parts of a name, `**` for any number of directories. Objects
 /// appear whole or not at all.
 #[derive(Debug, clap::Args)]
@@ -34,7 +40,12 @@ enum Verb {
     Get(copy::GetArguments),
     Put(copy::PutArguments),
     Cp(copy::CpArguments),
+    Mv(copy::MvArguments),
+    Sync(sync::Arguments),
     Rm(remove::Arguments),
+    Presign(access::PresignArguments),
+    Mb(access::MbArguments),
+    Rb(access::RbArguments),
 }
 
 /// What a place turned out to be.
@@ -49,7 +60,7 @@ enum Place {
 }
 
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
-    let storage = Storage::new()?;
+    let storage = Storage::from_settings(&globals.reader().read()?)?;
     samara::block_on(async {
         match &arguments.verb {
             Verb::Ls(arguments) => list::ls(&storage, arguments, globals).await,
@@ -57,6 +68,11 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> 
             Verb::Get(arguments) => copy::get(&storage, arguments, globals).await,
             Verb::Put(arguments) => copy::put(&storage, arguments, globals).await,
             Verb::Cp(arguments) => copy::cp(&storage, arguments, globals).await,
+            Verb::Mv(arguments) => copy::mv(&storage, arguments, globals).await,
+            Verb::Sync(arguments) => sync::sync(&storage, arguments, globals).await,
+            Verb::Presign(arguments) => access::presign(&storage, arguments, globals).await,
+            Verb::Mb(arguments) => access::mb(&storage, arguments, globals).await,
+            Verb::Rb(arguments) => access::rb(&storage, arguments, globals).await,
             Verb::Rm(arguments) => remove::rm(&storage, arguments, globals).await,
         }
     })?;

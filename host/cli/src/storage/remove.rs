@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use samara::Storage;
 use samara::storage::Error;
 
-use super::{Place, REQUESTS, count, is_root};
+use super::{Place, REMOVED_TOGETHER, REQUESTS, count, is_root};
 use crate::globals::Globals;
 use crate::report::{say, usage};
 
@@ -109,24 +109,26 @@ async fn remove(
     arguments: &Arguments,
     globals: &Globals,
 ) -> Result<u64> {
-    let removed = urls.map(|url| async {
-        let url = url?;
+    let removed = urls.chunks(REMOVED_TOGETHER).map(|urls| async {
+        let urls: Vec<String> = urls.into_iter().collect::<Result<_, Error>>()?;
         if !arguments.dry_run {
-            storage.delete(&url).await?;
+            storage.delete_many(&urls).await?;
         }
-        Ok::<_, Error>(url)
+        Ok::<_, Error>(urls)
     });
     let mut removed = removed.buffered(REQUESTS);
     let mut total = 0;
-    while let Some(url) = removed.try_next().await? {
-        total += 1;
-        if arguments.dry_run {
-            match globals.json {
-                true => writeln!(io::stdout(), "{}", serde_json::json!({ "url": url }))?,
-                false => writeln!(io::stdout(), "{url}")?,
+    while let Some(urls) = removed.try_next().await? {
+        for url in urls {
+            total += 1;
+            if arguments.dry_run {
+                match globals.json {
+                    true => writeln!(io::stdout(), "{}", serde_json::json!({ "url": url }))?,
+                    false => writeln!(io::stdout(), "{url}")?,
+                }
+            } else if globals.verbosity.verbose {
+                say(format_args!("removed {url}"));
             }
-        } else if globals.verbosity.verbose {
-            say(format_args!("removed {url}"));
         }
     }
     Ok(total)

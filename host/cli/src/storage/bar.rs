@@ -1,0 +1,44 @@
+//! How far a copy is, where somebody looks.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::globals::Globals;
+
+/// Bytes that have passed, of all. Clones are the same bar.
+#[derive(Debug, Clone)]
+pub(super) struct Bar(ProgressBar);
+
+// === impl Bar ===
+
+impl Bar {
+    /// A bar on a terminal; nothing elsewhere, and where it is not wanted.
+    pub(super) fn new(bytes: u64, globals: &Globals) -> Self {
+        let is_shown = io::stderr().is_terminal() && !globals.json && !globals.verbosity.quiet;
+        let target = match is_shown {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template(
+            "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+        );
+        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    pub(super) fn passed(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Says something beside the bar.
+    pub(super) fn say(&self, text: &str) {
+        self.0.suspend(|| crate::report::say(format_args!("{text}")));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
