@@ -22,7 +22,7 @@
 //! it has ended, also where it failed. So the cases may run side by side, and several suites may
 //! share a store with each other and with whatever else lies there.
 //!
-//! This crate's own tests run every case on this machine (`tests/suite.rs`); `samara test` runs
+//! This crate's own tests run every case on this machine (`tests/suite/`); `samara test` runs
 //! them where its user says. What is about the local engine alone is no case but an ordinary test
 //! in `tests/all/`.
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use samara::{Builder, Component, Error, Executor};
 use samara_core::{Clock, SystemClock};
-use samara_store::Locator;
 use ulid::Ulid;
 
 use crate::place::Place;
@@ -102,10 +101,8 @@ impl Suite {
     pub fn open(settings: Settings) -> Result<Self, Error> {
         listen_to_panics();
         let io = start_io()?;
-        // The driver resolves paths; what it makes of them, any locator opens.
-        let store = settings.builder.clone().store(&settings.store).build()?.store();
         let name = format!("samara-test-{}", Ulid::generate());
-        let location = Locator::default().open(&store)?.join(&name);
+        let location = settings.builder.locator().open(&settings.store)?.join(&name);
         let place = Place::new(location, Arc::new(io));
         let builder = settings.builder.store(place.join("store").url());
         let executor = builder.clone().build()?;
@@ -197,7 +194,7 @@ fn start_io() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .thread_name("samara-test-io")
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|error| Error::Invalid(format!("cannot start threads for I/O: {error}")))
 }

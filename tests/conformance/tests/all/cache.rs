@@ -91,7 +91,7 @@ const SMALL_PROCESS: &str = "SAMARA_TEST_SMALL_PROCESS";
 #[test]
 fn a_machine_without_room_for_the_pool_runs_tasks_all_the_same() {
     if std::env::var_os(SMALL_PROCESS).is_some() {
-        let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        let io = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let engine =
             samara_engine::Engine::new(&samara_engine::Config::default(), io.handle().clone());
         assert!(!engine.unwrap().is_pooling(), "the pool does not fit");

@@ -108,7 +108,7 @@ pub(crate) fn report_of(
     partition: Option<samara_core::Partition>,
 ) -> samara_core::Report {
     use samara_core::{Batch, Cancel, Grants, JobId, Limits, Task};
-    let io = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+    let io = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut config = samara_engine::Config::default();
     config.cache_dir = Some(cache_dir());
     let engine = samara_engine::Engine::new(&config, io.handle().clone()).unwrap();

@@ -4,6 +4,8 @@
 //! those of any test binary, as libtest-mimic has them.
 #![allow(missing_docs, reason = "a test")]
 
+mod far;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use samara::{Component, Executor};
 use samara_conformance::{Case, Settings, Suite, Verdict, cases};
+use samara_stores::{Server, Spec};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -34,6 +37,24 @@ fn main() -> Result<ExitCode> {
         trials.extend(cases().into_iter().map(|case| trial(pair, &suite, case)));
         suites.push(suite);
     }
+    let server = far_away(&arguments)?;
+    if let Some(server) = &server {
+        let mut settings = settings(&programs, server.url());
+        let place = server.url().trim_end_matches('/');
+        for (name, value) in server.settings().of("s3", "samara").said() {
+            settings.builder = settings.builder.store_setting(place, name, value);
+        }
+        for (name, check) in far::CHECKS {
+            let (settings, server) = (settings.clone(), Arc::clone(server));
+            trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
+                check(&settings, &server);
+                Ok(())
+            }));
+        }
+        let suite = Arc::new(Suite::open(settings)?);
+        trials.extend(cases().into_iter().map(|case| trial(FAR, &suite, case)));
+        suites.push(suite);
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     for suite in suites {
         suite.clean()?;
@@ -43,6 +64,22 @@ fn main() -> Result<ExitCode> {
         return Err(format!("{left} entries were left in {}", directory.path().display()).into());
     }
     Ok(conclusion.exit_code())
+}
+
+/// The pair whose store is behind a network.
+const FAR: &str = "local+s3";
+
+/// A server, where it is installed and wanted.
+fn far_away(arguments: &Arguments) -> Result<Option<Arc<Server>>> {
+    let spec = Spec::of("moto");
+    let is_wanted = match &arguments.filter {
+        Some(filter) => FAR.contains(filter.as_str()) || filter.contains(FAR),
+        None => true,
+    };
+    match is_wanted && spec.is_installed() {
+        true => Ok(Some(Arc::new(spec.start()?))),
+        false => Ok(None),
+    }
 }
 
 /// Two slots, no bar, and compiled code that these tests share with `all` and with the next run.
