@@ -26,7 +26,7 @@ fn main() -> Result<()> {
 
 /// Engine and guest alone, on one thread: from encoded arguments to encoded outputs.
 fn engine(programs: &Component, tasks: u64) -> Result<()> {
-    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let engine = Engine::new(&Config::default(), io.handle().clone())?;
     let locator = Arc::new(Locator::default());
     let place = locator.open("mem://bench-reuse")?.join(&layout::component(&programs.id()));

@@ -21,7 +21,7 @@ fn main() -> Result<()> {
 
 /// The engine alone, on one thread.
 fn engine(programs: &Component) -> Result<()> {
-    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+    let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let engine = Engine::new(&Config::default(), io.handle().clone())?;
     let prepared = engine.prepare(programs.bytes())?;
     let batch = Batch {

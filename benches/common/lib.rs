@@ -1,5 +1,9 @@
 //! What the benches share: timing in pairs, and the text that they read.
 
+pub mod bare;
+pub mod fake;
+pub mod turns;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

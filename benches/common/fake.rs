@@ -1,0 +1,228 @@
+//! A server that answers as S3 would, as fast as it can: bytes from memory, listings of keys that
+//! are counted, and uploads that are forgotten. It checks nothing, and knows no more requests than
+//! benches make. It is a process of its own, so that its time and memory are not ours.
+
+use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::say;
+
+/// The argument that makes a bench this server.
+pub const SERVE: &str = "--serve";
+
+/// The size of every object.
+pub const OBJECT_BYTES: u64 = 1 << 30;
+
+/// The bytes that objects repeat.
+const BODY_BYTES: usize = 8 << 20;
+
+/// Keys that every listing finds.
+pub const KEYS: u64 = 1_000_000;
+
+/// Keys of a page, as in S3.
+const PAGE: u64 = 1_000;
+
+/// The server, which ends with this value.
+#[derive(Debug)]
+pub struct Fake {
+    /// Where it listens.
+    pub endpoint: String,
+    child: Child,
+}
+
+// === impl Fake ===
+
+impl Fake {
+    /// Starts this program as the server.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not start.
+    pub fn start() -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(SERVE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        Ok(Self { endpoint: format!("http://127.0.0.1:{}", line.trim()), child })
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        drop(self.child.wait());
+    }
+}
+
+/// Serves until standard input ends.
+///
+/// # Errors
+///
+/// Where there is no port.
+pub fn serve() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    say(&listener.local_addr()?.port().to_string())?;
+    let body: Arc<[u8]> = (0..BODY_BYTES).map(|n| n.to_le_bytes()[0]).collect();
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(connection(stream, Arc::clone(&body)));
+        }
+    });
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// What is asked.
+#[derive(Default)]
+struct Asked {
+    method: String,
+    path: String,
+    range: Option<Range<u64>>,
+    body_bytes: u64,
+    waits: bool,
+}
+
+/// Answers one request after the other, until one is not understood.
+async fn connection(mut stream: TcpStream, body: Arc<[u8]>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.split();
+    let mut read = tokio::io::BufReader::with_capacity(READ_BYTES, read);
+    while let Some(asked) = head(&mut read).await? {
+        if asked.waits {
+            write.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let mut left = asked.body_bytes;
+        while left > 0 {
+            let come = read.fill_buf().await?.len().min(usize::try_from(left)?);
+            ensure!(come > 0, "the body is too short");
+            read.consume(come);
+            left -= come as u64;
+        }
+        match (asked.method.as_str(), asked.range) {
+            ("GET", _) if asked.path.contains("list-type=2") => {
+                write.write_all(text(&listing(&asked.path)).as_bytes()).await?;
+            }
+            ("GET" | "HEAD", range) => {
+                let range = range.unwrap_or(0..OBJECT_BYTES);
+                write.write_all(headers(&range).as_bytes()).await?;
+                let mut left = if asked.method == "GET" { range.end - range.start } else { 0 };
+                while left > 0 {
+                    let piece = body.len().min(usize::try_from(left)?);
+                    write.write_all(&body[..piece]).await?;
+                    left -= piece as u64;
+                }
+            }
+            ("POST", _) => {
+                let is_end = asked.path.to_ascii_lowercase().contains("uploadid=");
+                let answer = text(if is_end { COMPLETED } else { UPLOADED });
+                write.write_all(answer.as_bytes()).await?;
+            }
+            _ => write.write_all(PUT.as_bytes()).await?,
+        }
+    }
+    Ok(())
+}
+
+/// What is read at once of a body.
+const READ_BYTES: usize = 256 << 10;
+
+/// The answer to an object or a part.
+const PUT: &str = "HTTP/1.1 200 OK\r\nserver: fake\r\netag: \"fake\"\r\ncontent-length: 0\r\n\r\n";
+
+/// The answers to the beginning of an upload and to its end.
+const UPLOADED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<InitiateMultipartUploadResult>\
+    <Bucket>samara</Bucket><Key>fake</Key><UploadId>fake</UploadId>\
+    </InitiateMultipartUploadResult>";
+
+const COMPLETED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+    <CompleteMultipartUploadResult><Bucket>samara</Bucket><Key>fake</Key>\
+    <ETag>&quot;fake&quot;</ETag></CompleteMultipartUploadResult>";
+
+/// The next request, up to its body.
+async fn head(read: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Asked>> {
+    let mut line = String::new();
+    if read.read_line(&mut line).await? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next(), words.next().context("no path")?);
+    let mut asked = Asked { method: method.unwrap_or_default(), path, ..Asked::default() };
+    loop {
+        line.clear();
+        read.read_line(&mut line).await?;
+        let header = line.trim_end().to_ascii_lowercase();
+        let (name, value) = header.split_once(':').unwrap_or_default();
+        match (name, value.trim()) {
+            ("", _) => return Ok(Some(asked)),
+            ("range", value) => asked.range = Some(ranged(value).context("what range?")?),
+            ("content-length", value) => asked.body_bytes = value.parse()?,
+            ("expect", _) => asked.waits = true,
+            _ => {}
+        }
+    }
+}
+
+fn headers(range: &Range<u64>) -> String {
+    let (length, last) = (range.end - range.start, range.end - 1);
+    let (status, part) = match length == OBJECT_BYTES {
+        true => ("200 OK", String::new()),
+        false => {
+            let part = format!("content-range: bytes {}-{last}/{OBJECT_BYTES}\r\n", range.start);
+            ("206 Partial Content", part)
+        }
+    };
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\netag: \"fake\"\r\n\
+         last-modified: Sat, 21 Nov 2026 00:00:00 GMT\r\naccept-ranges: bytes\r\n{part}\r\n"
+    )
+}
+
+fn text(xml: &str) -> String {
+    let length = xml.len();
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\r\n{xml}"
+    )
+}
+
+/// `bytes=0-9`.
+fn ranged(header: &str) -> Option<Range<u64>> {
+    let (start, last) = header.strip_prefix("bytes=")?.split_once('-')?;
+    let last = last.parse().unwrap_or(u64::MAX - 1);
+    Some(start.parse().ok()?..OBJECT_BYTES.min(last + 1))
+}
+
+/// A page of `ListObjectsV2`: the keys after the one that stands in the query.
+fn listing(path: &str) -> String {
+    let after = path.split(['?', '&']).find_map(|part| part.strip_prefix("start-after="));
+    let digits = after.and_then(|after| after.rsplit('-').next());
+    let first = digits.and_then(|digits| digits.parse::<u64>().ok()).map_or(0, |last| last + 1);
+    let page = first..KEYS.min(first + PAGE);
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult \
+         xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>fake</Name><KeyCount>{}</KeyCount>\
+         <MaxKeys>{PAGE}</MaxKeys><EncodingType>url</EncodingType><IsTruncated>{}</IsTruncated>",
+        page.end - page.start,
+        page.end < KEYS
+    );
+    for n in page {
+        xml += &format!(
+            "<Contents><Key>some/place/of/a/usual/depth/part-{n:09}</Key>\
+             <LastModified>2026-11-21T00:00:00.000Z</LastModified>\
+             <ETag>&quot;{n:032x}&quot;</ETag><Size>{n}</Size>\
+             <StorageClass>STANDARD</StorageClass></Contents>"
+        );
+    }
+    xml += "</ListBucketResult>";
+    xml
+}
