@@ -185,7 +185,8 @@ fn differs(source: &Found, target: &Found) -> bool {
     let (source, target) = (&source.metadata, &target.metadata);
     source.size != target.size
         || match (source.modified_ms, target.modified_ms) {
-            (Some(source), Some(target)) => source > target,
+            // In whole seconds, which is all that most stores keep.
+            (Some(source), Some(target)) => source / 1_000 > target / 1_000,
             // A store without times: by its contents' names, where both have the same kind.
             _ => source.etag != target.etag,
         }
@@ -201,8 +202,11 @@ mod tests {
         let found: Vec<_> = found
             .iter()
             .map(|(url, size, modified)| {
-                let metadata =
-                    Metadata { size: *size, etag: String::new(), modified_ms: Some(*modified) };
+                let metadata = Metadata {
+                    size: *size,
+                    etag: String::new(),
+                    modified_ms: Some(*modified * 1_000),
+                };
                 Ok(Found { url: (*url).to_owned(), metadata })
             })
             .collect();
