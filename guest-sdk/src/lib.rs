@@ -71,8 +71,8 @@
 //!
 //! # What a function has not
 //!
-//! No files, no sockets, no environment variables, no threads, no processes: `std::fs::read` and
-//! the like compile and fail. Nor has it what another call left behind, because each task has a new
+//! No files, no sockets, no environment variables but those that its job was granted, no threads,
+//! no processes: `std::fs::read` and the like compile and fail. Nor has it what another call left behind, because each task has a new
 //! instance: a `static` starts anew. Memory ends at 4 GiB, or where the job's limit is.
 //!
 //! A task may run twice, when a machine was lost or slow; one of the outputs counts. A function
@@ -97,6 +97,8 @@
 //!   place, and are listed in pages. An interface that hides this makes slow programs easy.
 //! - **a `main`?** A component offers many functions that share code, and a driver that picks one.
 
+#[cfg(feature = "http")]
+pub mod http;
 pub mod jobs;
 pub mod partition;
 pub mod storage;

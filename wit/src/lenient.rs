@@ -1,9 +1,10 @@
-//! Numbers as people write them: a float parameter takes `5`, and `0.1` whatever its width.
+//! Values as people write them: a float parameter takes `5`, and `0.1` whatever its width; nothing is
+//! `null`, or an empty array.
 //!
 //! The CBOR library takes a float only where the encoding has one of the same width. Values that
 //! come from JSON or from other languages do not know the width. This wraps a deserializer, and all
 //! that nests in it, so that floats are read as whatever number is there; `f32` and `f64` themselves
-//! accept every kind.
+//! accept every kind. Nor does the library take `null` for `()`, which it is in JSON.
 
 use std::fmt;
 
@@ -11,11 +12,14 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// A deserializer whose floats may be written as any number.
+/// A deserializer whose floats may be written as any number, and whose units as `null`.
 pub(crate) struct Lenient<D>(pub(crate) D);
 
 /// A visitor that hands lenient deserializers on.
 struct Wrap<V>(V);
+
+/// A visitor of a unit, which is there as an option that is none.
+struct Nothing<V>(V);
 
 /// A seed that is given a lenient deserializer.
 struct Seed<S>(S);
@@ -38,7 +42,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Lenient<D> {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
         deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
         deserialize_u64 deserialize_u128 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_unit deserialize_seq
+        deserialize_bytes deserialize_byte_buf deserialize_option deserialize_seq
         deserialize_map deserialize_identifier deserialize_ignored_any
     }
 
@@ -50,12 +54,16 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Lenient<D> {
         self.0.deserialize_any(visitor)
     }
 
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_option(Nothing(visitor))
+    }
+
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_unit_struct(name, Wrap(visitor))
+        self.deserialize_unit(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -155,6 +163,22 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Wrap<V> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
         self.0.visit_enum(Access(access))
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Nothing<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.0.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        inner.deserialize_unit(self.0)
     }
 }
 

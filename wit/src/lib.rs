@@ -8,6 +8,7 @@
 pub mod function;
 pub mod value;
 
+mod depth;
 mod lenient;
 mod object_ref;
 
