@@ -24,6 +24,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// The worker vanished, or its answer did.
     Lost,
+    /// The worker gave back what it had not done, because it is about to end.
+    HandedBack,
     /// A backend asked to slow down.
     Throttled,
     /// The backend did not answer in time.
@@ -84,7 +86,9 @@ impl ErrorKind {
     /// What the class suggests.
     pub fn retry(self) -> Retry {
         match self {
-            Self::Lost | Self::Throttled | Self::TimedOut | Self::Store => Retry::Later,
+            Self::Lost | Self::HandedBack | Self::Throttled | Self::TimedOut | Self::Store => {
+                Retry::Later
+            }
             _ => Retry::Never,
         }
     }

@@ -53,6 +53,11 @@ pub fn results(job: &JobId) -> String {
     format!("jobs/{job}/results/")
 }
 
+/// Key prefix of what a runtime keeps of a job's batches while they are under way.
+pub fn calls(job: &JobId) -> String {
+    format!("jobs/{job}/calls/")
+}
+
 /// Key of the summary that is written when a job has ended.
 pub fn end(job: &JobId) -> String {
     format!("jobs/{job}/end.json")

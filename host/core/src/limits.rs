@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What one task may use. Every limit has a default; none can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Limits {
     /// Sum of all the task's linear memories and tables, in bytes. Default 1 GiB; at most 4 GiB,
@@ -17,6 +18,19 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Sum of the captured log lines in bytes. Default 1 MiB; later lines are dropped and counted.
     pub log_bytes: u64,
+    /// Time on a processor. Default as `time`: a task that computes all the while is ended by either.
+    pub cpu: Duration,
+    /// Operations on stores. Default 1,000,000.
+    pub storage_operations: u64,
+    /// Bytes read from and written to stores, the partition among them. Default 1 TiB.
+    pub storage_bytes: u64,
+    /// Requests by HTTP. Default 10,000.
+    pub http_requests: u64,
+    /// Bytes from and to servers by HTTP. Default 1 TiB.
+    pub http_bytes: u64,
+    /// Memory of the host that is held for what the guest writes to objects, until it is stored, and
+    /// for its requests by HTTP, until their answers are dropped. Default 256 MiB.
+    pub buffer_bytes: u64,
     /// Bytes that one call into the host may pass. Default 64 MiB; larger objects are read and
     /// written in pieces.
     pub host_call_bytes: u64,
@@ -25,6 +39,24 @@ pub struct Limits {
 // === impl Limits ===
 
 impl Limits {
+    /// The smaller one of each.
+    #[must_use]
+    pub fn at_most(self, most: &Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.min(most.memory_bytes),
+            time: self.time.min(most.time),
+            output_bytes: self.output_bytes.min(most.output_bytes),
+            log_bytes: self.log_bytes.min(most.log_bytes),
+            cpu: self.cpu.min(most.cpu),
+            storage_operations: self.storage_operations.min(most.storage_operations),
+            storage_bytes: self.storage_bytes.min(most.storage_bytes),
+            http_requests: self.http_requests.min(most.http_requests),
+            http_bytes: self.http_bytes.min(most.http_bytes),
+            buffer_bytes: self.buffer_bytes.min(most.buffer_bytes),
+            host_call_bytes: self.host_call_bytes.min(most.host_call_bytes),
+        }
+    }
+
     /// What a 32-bit component can address.
     pub const MEMORY_BYTES_MAX: u64 = 4 << 30;
 
@@ -41,8 +73,8 @@ impl Limits {
                 self.memory_bytes
             ));
         }
-        if self.time.is_zero() {
-            return refuse("limit time must be longer than zero".to_owned());
+        if self.time.is_zero() || self.cpu.is_zero() {
+            return refuse("limits time and cpu must be longer than zero".to_owned());
         }
         if self.output_bytes == 0 || self.host_call_bytes == 0 {
             return refuse("limits output_bytes and host_call_bytes must be over zero".to_owned());
@@ -58,6 +90,12 @@ impl Default for Limits {
             time: Duration::from_mins(15),
             output_bytes: 64 << 20,
             log_bytes: 1 << 20,
+            cpu: Duration::from_mins(15),
+            storage_operations: 1_000_000,
+            storage_bytes: 1 << 40,
+            http_requests: 10_000,
+            http_bytes: 1 << 40,
+            buffer_bytes: 256 << 20,
             host_call_bytes: 64 << 20,
         }
     }

@@ -68,6 +68,13 @@ pub trait Waits: Debug + Send + Sync + 'static {
 
     /// The calling thread waits no longer.
     fn end(&self);
+
+    /// Stands still while others have to have their share, or until `is_wanted` says no; looked at
+    /// from time to time while a guest computes. Says whether it did.
+    fn give_way(&self, is_wanted: &dyn Fn() -> bool) -> bool {
+        let _nobody_else = is_wanted;
+        false
+    }
 }
 
 /// Tells [`Waits`] of one wait, from its making to its end.

@@ -90,6 +90,36 @@ pub enum Exceeded {
         /// The limit.
         limit: Duration,
     },
+    /// [`Limits::cpu`](crate::Limits::cpu).
+    Cpu {
+        /// The limit.
+        limit: Duration,
+    },
+    /// [`Limits::storage_operations`](crate::Limits::storage_operations).
+    StorageOperations {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// [`Limits::storage_bytes`](crate::Limits::storage_bytes).
+    StorageBytes {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// [`Limits::http_requests`](crate::Limits::http_requests).
+    HttpRequests {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// [`Limits::http_bytes`](crate::Limits::http_bytes).
+    HttpBytes {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// [`Limits::buffer_bytes`](crate::Limits::buffer_bytes).
+    Buffers {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// [`Limits::output_bytes`](crate::Limits::output_bytes).
     Output {
         /// The limit in bytes.
@@ -167,6 +197,9 @@ pub struct Stats {
     pub storage_read: u64,
     /// Bytes that it wrote through the storage capability.
     pub storage_written: u64,
+    /// Bytes that it had from servers and sent to them by HTTP.
+    #[serde(default)]
+    pub http_bytes: u64,
     /// Bytes of its encoded output.
     pub output_bytes: u64,
     /// Calls into the host: partition, storage, task, jobs.
@@ -244,6 +277,27 @@ impl fmt::Display for Exceeded {
             Self::Time { limit } => {
                 write!(f, "out of time: the task ran longer than its limit of {limit:?}")
             }
+            Self::Cpu { limit } => write!(
+                f,
+                "out of processor time: the task computed longer than its limit of {limit:?}"
+            ),
+            Self::StorageOperations { limit } => {
+                write!(f, "more operations on stores than the task's limit of {limit}")
+            }
+            Self::StorageBytes { limit } => {
+                write!(f, "more bytes from and to stores than the task's limit of {limit}")
+            }
+            Self::HttpRequests { limit } => {
+                write!(f, "more requests by HTTP than the task's limit of {limit}")
+            }
+            Self::HttpBytes { limit } => {
+                write!(f, "more bytes from and to servers than the task's limit of {limit}")
+            }
+            Self::Buffers { limit } => write!(
+                f,
+                "the host would hold more than {limit} bytes for objects that the task writes and \
+                 requests that it makes; finish some before it begins others"
+            ),
             Self::Output { limit, size } => {
                 f.write_str("output too large: ")?;
                 match size {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{ComponentId, Grants, JobId, Limits, Records};
+use crate::{ComponentId, Grants, JobId, Limits, Payer, Records};
 
 /// Tasks of one job that travel together: tiny tasks share a batch, long ones go alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Batch {
     /// How many jobs this one is inside of: 0 where a driver's program started it, one more than
     /// its parent's where a task did.
     pub depth: u32,
+    /// Who it runs for. It does not travel: whoever admits a batch to a host sets it.
+    #[serde(skip)]
+    pub payer: Payer,
     /// The tasks.
     pub tasks: Vec<Task>,
 }
@@ -90,6 +93,29 @@ pub struct Partition {
     pub etag: String,
     /// How the range is aligned.
     pub records: Records,
+}
+
+// === impl Task ===
+
+impl Task {
+    /// About how many bytes the task has on its way to a worker.
+    pub fn travel_bytes(&self) -> u64 {
+        /// Names of fields, numbers, and a partition without its texts.
+        const FIXED: usize = 160;
+        let arguments = match &self.arguments {
+            Arguments::Encoded(bytes) => bytes.len(),
+            Arguments::Parts(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    Argument::Inline(bytes) => bytes.len() + FIXED,
+                    Argument::Stored { .. } => FIXED * 2,
+                })
+                .sum(),
+        };
+        let texts = |partition: &Partition| partition.object.len() + partition.etag.len();
+        let partition = self.partition.as_deref().map_or(0, texts);
+        (arguments + partition + FIXED) as u64
+    }
 }
 
 // === impl Arguments ===
