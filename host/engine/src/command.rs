@@ -11,7 +11,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, TypedFun
 use wasmtime_wasi::I32Exit;
 
 use crate::capabilities::wasi;
-use crate::component::{check_header, check_imports, refuse};
+use crate::component::{check_imports, refuse};
 use crate::engine::Engine;
 use crate::failure;
 use crate::job::Job;
@@ -114,13 +114,11 @@ impl Engine {
     /// [`ErrorKind::Component`](samara_core::ErrorKind::Component) where the bytes are no program
     /// for this sandbox; the message says why.
     pub fn prepare_command(&self, bytes: &[u8]) -> Result<Command, Error> {
-        check_header(bytes)?;
         let (id, inner) = (ComponentId::of(bytes), self.inner());
         if let Some(component) = self.cache().and_then(|cache| cache.load(&id, &inner.engine)) {
             return Command::link(&component, self);
         }
-        let component = Component::from_binary(&inner.engine, bytes)
-            .map_err(|error| refuse(format!("it is damaged: {}", error.root_cause())))?;
+        let component = self.compile(bytes)?;
         let command = Command::link(&component, self)?;
         if let Some(cache) = self.cache() {
             cache.save(&id, &component);

@@ -13,11 +13,20 @@ use wasmtime::component::{
 };
 
 use crate::bindings::exports::samara::function::functions as exports;
+use crate::failure::{Stop, shortened};
 use crate::state::State;
 
 /// Interfaces of WASI 0.2 that the host offers, by their packages.
-const WASI_PACKAGES: [&str; 6] =
-    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const WASI_PACKAGES: &[&str] = &[
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    #[cfg(feature = "http")]
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 
 /// `call` of the world.
 pub(crate) type Call = TypedFunc<(String, Bytes), (Result<Bytes, exports::Failure>,)>;
@@ -139,7 +148,11 @@ where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift,
 {
-    instance.get_typed_func(&mut *store, export)
+    // The guest's own types, which are not those of the world.
+    instance.get_typed_func(&mut *store, export).map_err(|error| {
+        let error = refuse(format!("it does not fit {PACKAGE}@{VERSION}: {error:#}"));
+        wasmtime::Error::new(Stop::Platform(error))
+    })
 }
 
 impl From<exports::Function> for FunctionInfo {
@@ -173,9 +186,12 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// Bytes of a refusal that are kept: names in a component may be of any length, and of any number.
+const REFUSAL_BYTES_MAX: usize = 2 << 10;
+
 /// An error for bytes that cannot be run.
 pub(crate) fn refuse(why: String) -> Error {
-    Error::new(ErrorKind::Component, why)
+    Error::new(ErrorKind::Component, shortened(why, REFUSAL_BYTES_MAX))
 }
 
 /// Finds the exported interface, or says which world the component is of.

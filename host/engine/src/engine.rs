@@ -1,17 +1,19 @@
 //! Compiles, links, and holds what every task shares.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
-use samara_core::{Clock, ComponentId, Error, ErrorKind};
+use samara_core::{Clock, ComponentId, Error, ErrorKind, Secrets};
 use tokio::runtime::Handle;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheKey};
 use crate::capabilities;
-use crate::component::{Prepared, check_header, refuse};
+#[cfg(feature = "http")]
+use crate::capabilities::http::Clients;
+use crate::compile::{self, Compile};
+use crate::component::Prepared;
 use crate::config::Config;
 use crate::failure::FRAMES_SEEN_MAX;
 use crate::permits::Permits;
@@ -19,10 +21,11 @@ use crate::state::State;
 use crate::ticker::Ticker;
 
 /// Core instances, memories and tables per component instance. A Rust component is three core
-/// instances and one memory; other languages' adapters add a few.
-const CORE_INSTANCES_EACH: u32 = 8;
-const MEMORIES_EACH: u32 = 2;
-const TABLES_EACH: u32 = 8;
+/// instances and one memory; other languages' adapters add a few. No component may have more: it
+/// would have them from others' share of the pool.
+pub(crate) const CORE_INSTANCES_EACH: u32 = 20;
+pub(crate) const MEMORIES_EACH: u32 = 2;
+pub(crate) const TABLES_EACH: u32 = 20;
 
 /// Elements of one table. A large Rust guest has some thousand; interpreters have more.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
@@ -42,15 +45,16 @@ const MEMORY_RESIDENT_BYTES: usize = (1 << 20) + (256 << 10);
 /// The same for tables: some thousand elements.
 const TABLE_RESIDENT_BYTES: usize = 32 << 10;
 
-/// Slots whose pages are given back in one system call: a call for each interrupts the other cores
-/// as often.
-const DECOMMIT_BATCH: usize = 32;
-
-/// Bytes of a component. The largest known guests, whole Python programs, have 40 MB.
-pub(crate) const COMPONENT_BYTES_MAX: usize = 512 << 20;
+/// Memories that wait until their pages are given back together: none. A task that had a gigabyte
+/// would leave it to wait for others', beyond any limit or quota. What is kept resident anyway costs
+/// no system call.
+const DECOMMIT_BATCH: usize = 1;
 
 /// Guest stack. Twice what wasmtime gives, a quarter of what a thread of `local:` has.
 const STACK_BYTES: usize = 1 << 20;
+
+/// Stacks for calls that are suspended: there are none, and a thousand of 2 MiB would be mapped.
+const ASYNC_STACKS: u32 = 1;
 
 /// Runs tasks. Clones share one engine.
 #[derive(Clone)]
@@ -64,9 +68,13 @@ pub(crate) struct Inner {
     pub(crate) io: Handle,
     pub(crate) clock: Arc<dyn Clock>,
     cache: Option<Cache>,
+    compiler: Option<Arc<dyn Compile>>,
     pooling: bool,
     /// Whether instructions are counted.
     pub(crate) fuel: bool,
+    pub(crate) secrets: Option<Arc<dyn Secrets>>,
+    #[cfg(feature = "http")]
+    pub(crate) clients: Clients,
 }
 
 // === impl Engine ===
@@ -85,30 +93,38 @@ impl Engine {
         let ticker = Ticker::start(&engine).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("cannot start a thread: {error}"))
         })?;
-        let cache = config.cache_dir.as_deref().and_then(|dir| open_cache(dir, &engine));
+        let (cache, compiler) = (open_cache(config, &engine), config.compiler.clone());
         let permits = Permits::new(config.instances_max.max(1));
         let (clock, fuel) = (Arc::clone(&config.clock), config.fuel);
-        let inner = Inner { engine, linker, ticker, permits, io, clock, cache, pooling, fuel };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            ticker,
+            permits,
+            io,
+            clock,
+            cache,
+            compiler,
+            pooling,
+            fuel,
+            secrets: config.secrets.clone(),
+            #[cfg(feature = "http")]
+            clients: Clients::default(),
+        })))
     }
 
     /// Compiles a component, or maps its compiled code from the cache, and links it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Component`] where the bytes are no component, are damaged, or are of another
-    /// world or version; the message says which.
+    /// [`ErrorKind::Component`] where the bytes are no component, are damaged, exceed what may be
+    /// compiled, or are of another world or version; the message says which.
     pub fn prepare(&self, bytes: &[u8]) -> Result<Prepared, Error> {
-        check_header(bytes)?;
-        if bytes.len() > COMPONENT_BYTES_MAX {
-            return Err(refuse(format!("it is larger than {COMPONENT_BYTES_MAX} bytes")));
-        }
         let id = ComponentId::of(bytes);
         if let Some(prepared) = self.prepare_cached(id)? {
             return Ok(prepared);
         }
-        let component = Component::from_binary(&self.0.engine, bytes)
-            .map_err(|error| refuse(format!("it is damaged: {}", error.root_cause())))?;
+        let component = self.compile(bytes)?;
         let prepared = Prepared::link(id, &component, &self.0.linker)?;
         if let Some(cache) = &self.0.cache {
             cache.save(&id, &component);
@@ -132,6 +148,11 @@ impl Engine {
         self.0.pooling
     }
 
+    /// Compiles a component here, or wherever this engine has it done.
+    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Component, Error> {
+        compile::compile(&self.0.engine, self.0.compiler.as_deref(), bytes)
+    }
+
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.0.cache.as_ref()
     }
@@ -152,9 +173,7 @@ impl std::fmt::Debug for Engine {
 fn make_engine(config: &Config) -> Result<(wasmtime::Engine, bool), Error> {
     if config.pooling {
         let mut wasm = base_config(config);
-        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(Permits::in_all(
-            config.instances_max.max(1),
-        ))));
+        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
         match wasmtime::Engine::new(&wasm) {
             Ok(engine) => return Ok((engine, true)),
             Err(error) => tracing::warn!("no instance pool, tasks start slower: {error:#}"),
@@ -164,7 +183,8 @@ fn make_engine(config: &Config) -> Result<(wasmtime::Engine, bool), Error> {
     Ok((engine, false))
 }
 
-fn base_config(config: &Config) -> wasmtime::Config {
+/// What code is compiled for; `compile.rs` does so without an engine of ours.
+pub(crate) fn base_config(config: &Config) -> wasmtime::Config {
     let mut wasm = wasmtime::Config::new();
     wasm.concurrency_support(false)
         .epoch_interruption(true)
@@ -176,24 +196,42 @@ fn base_config(config: &Config) -> wasmtime::Config {
     wasm
 }
 
-fn pool(instances_max: u32) -> PoolingAllocationConfig {
+fn pool(config: &Config) -> PoolingAllocationConfig {
+    let instances_max = Permits::in_all(config.instances_max.max(1));
+    let kept = config.kept_max.map(|kept| kept.min(instances_max));
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances_max)
         .total_core_instances(instances_max.saturating_mul(CORE_INSTANCES_EACH))
         .total_memories(instances_max.saturating_mul(MEMORIES_EACH))
         .total_tables(instances_max.saturating_mul(TABLES_EACH))
+        .max_core_instances_per_component(CORE_INSTANCES_EACH)
+        .max_memories_per_component(MEMORIES_EACH)
+        .max_tables_per_component(TABLES_EACH)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .total_stacks(ASYNC_STACKS)
         .linear_memory_keep_resident(MEMORY_RESIDENT_BYTES)
         .table_keep_resident(TABLE_RESIDENT_BYTES)
         .decommit_batch_size(DECOMMIT_BATCH)
-        .max_unused_warm_slots(instances_max);
+        .max_unused_warm_slots(kept.unwrap_or(instances_max));
     pool
 }
 
-fn open_cache(dir: &Path, engine: &wasmtime::Engine) -> Option<Cache> {
-    Cache::open(dir, engine)
+/// The cache, where there is a directory and a key that it may be used with.
+fn open_cache(config: &Config, engine: &wasmtime::Engine) -> Option<Cache> {
+    let dir = config.cache_dir.as_deref()?;
+    let key = match (&config.cache_key, &config.cache_key_file) {
+        (Some(key), _) => Ok(key.clone()),
+        (None, Some(path)) => CacheKey::read_or_make(path),
+        (None, None) => {
+            tracing::warn!(
+                "no cache of compiled code: there is no key for it (hosts are told one by SAMARA_HOST_CACHE_KEY_FILE)"
+            );
+            return None;
+        }
+    };
+    key.and_then(|key| Cache::open(dir, &key, engine))
         .inspect_err(|error| tracing::warn!("no cache of compiled code: {error}"))
         .ok()
 }

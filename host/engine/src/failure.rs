@@ -6,20 +6,33 @@ use std::time::Duration;
 use samara_core::{Error, ErrorKind, Exceeded, Outcome, Retry, Trap, UserError};
 use wasmtime::WasmBacktrace;
 
+use crate::component::refuse;
+use crate::log::Log;
 use crate::state::State;
 
 /// Frames of a guest's stack that are kept: enough for any readable one, little enough for a reply
 /// when the guest recursed until its stack ran out.
 const FRAMES_MAX: usize = 32;
 
+/// Bytes of a function's name that are kept: names are the component's own, and may be of any length.
+const FRAME_BYTES_MAX: usize = 1 << 10;
+
 /// Frames that the engine captures. As many as this are a recursion that went too deep.
 pub(crate) const FRAMES_SEEN_MAX: usize = 256;
+
+/// Bytes of an error that a function returned, its causes among them. A reply has to stay small.
+const RETURNED_BYTES_MAX: usize = 64 << 10;
+
+/// Causes of such an error.
+const CAUSES_MAX: usize = 256;
 
 /// Why the host ended a guest.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The task's time is up.
     OutOfTime(Duration),
+    /// It used more than it may.
+    Exceeded(Exceeded),
     /// Nobody wants the task any more.
     Cancelled,
     /// The platform failed under the guest.
@@ -32,6 +45,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfTime(limit) => write!(f, "the task ran longer than {limit:?}"),
+            Self::Exceeded(exceeded) => exceeded.fmt(f),
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::Platform(error) => error.fmt(f),
         }
@@ -44,6 +58,7 @@ impl From<Stop> for Outcome {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::OutOfTime(limit) => Self::LimitExceeded(Exceeded::Time { limit }),
+            Stop::Exceeded(exceeded) => Self::LimitExceeded(exceeded),
             Stop::Cancelled => {
                 Self::Platform(Error::new(ErrorKind::Cancelled, "the task was cancelled"))
             }
@@ -62,8 +77,8 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
     if let Some((message, location)) = state.panic.take() {
         return Outcome::Trapped(Trap { message, location: Some(location), backtrace });
     }
-    if state.memory.denied() {
-        return Outcome::LimitExceeded(Exceeded::Memory { limit: state.memory.limit() });
+    if let Some(outcome) = state.memory.denied() {
+        return outcome;
     }
     let mut message = root_message(&error);
     if message.contains("hostcalls has been exhausted") {
@@ -74,12 +89,36 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
         });
     }
     if error.downcast_ref::<wasmtime::Trap>().is_none() && backtrace.is_empty() {
-        return Outcome::Platform(Error::new(ErrorKind::Internal, format!("{error:#}")));
+        // No guest on the stack: what it returned, or where it would have its arguments, is not
+        // what the world says.
+        message = format!("broke the rules of components: {message}");
     }
     if is_stack_overflow(&error) {
         message = format!("stack overflow ({message})");
     }
     Outcome::Trapped(Trap { message, location: None, backtrace })
+}
+
+/// As much of a returned error as a reply has room for, without the task's secrets.
+fn presentable(mut error: UserError, log: &Log) -> UserError {
+    error.message = log.without_secrets(error.message);
+    for cause in &mut error.causes {
+        *cause = log.without_secrets(std::mem::take(cause));
+    }
+    shortened_error(error)
+}
+
+fn shortened_error(mut error: UserError) -> UserError {
+    error.message = shortened(error.message, RETURNED_BYTES_MAX);
+    let mut left = RETURNED_BYTES_MAX - error.message.len();
+    error.causes.truncate(CAUSES_MAX);
+    error.causes.retain_mut(|cause| {
+        let whole = std::mem::take(cause);
+        *cause = shortened(whole, left);
+        left = left.saturating_sub(cause.len());
+        left > 0
+    });
+    error
 }
 
 /// Classifies an error that the function returned. One that passes on a store's failure is the
@@ -89,7 +128,7 @@ pub(crate) fn returned(error: UserError, state: &State) -> Outcome {
         |text: &str| std::iter::once(&error.message).chain(&error.causes).any(|m| m.contains(text));
     match &state.storage.failure {
         Some(failure) if says(&failure.message) => Outcome::Platform(failure.clone()),
-        _ => Outcome::Failed(error),
+        _ => Outcome::Failed(presentable(error, &state.log)),
     }
 }
 
@@ -106,8 +145,11 @@ fn is_stack_overflow(error: &wasmtime::Error) -> bool {
 
 /// An instance that could not be made: mostly a component whose memory is over the limit.
 pub(crate) fn instantiation(error: &wasmtime::Error, state: &State) -> Outcome {
-    if state.memory.denied() {
-        return Outcome::LimitExceeded(Exceeded::Memory { limit: state.memory.limit() });
+    if let Some(outcome) = state.memory.denied() {
+        return outcome;
+    }
+    if error.root_cause().to_string().starts_with("resource limit exceeded") {
+        return Outcome::Platform(refuse(format!("it is too large: {error:#}")));
     }
     // The pool may be full or the machine out of memory: another attempt may succeed.
     let error = Error::new(ErrorKind::Internal, format!("cannot instantiate: {error:#}"));
@@ -121,9 +163,11 @@ pub(crate) fn store_error(error: &samara_store::Error) -> Error {
         Store::NotFound { .. } => ErrorKind::NotFound,
         Store::Precondition { .. } => ErrorKind::Changed,
         Store::PermissionDenied { .. } => ErrorKind::Denied,
-        Store::InvalidKey { .. } | Store::InvalidUrl { .. } | Store::UnknownScheme { .. } => {
-            ErrorKind::Invalid
-        }
+        Store::InvalidKey { .. }
+        | Store::InvalidUrl { .. }
+        | Store::UnknownScheme { .. }
+        | Store::Settings { .. }
+        | Store::Unsupported { .. } => ErrorKind::Invalid,
         _ => ErrorKind::Store,
     };
     let retry = if error.retry() { Retry::Later } else { Retry::Never };
@@ -143,5 +187,15 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
     });
-    names.collect()
+    names.map(|name| shortened(name, FRAME_BYTES_MAX)).collect()
+}
+
+/// The beginning of a guest's text, which says by `…` that there was more.
+pub(crate) fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8())));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
 }

@@ -1,7 +1,7 @@
 //! The engine as a [`TaskHandler`]: finds components by name, runs batches, stores large outputs.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,6 +26,12 @@ const INLINE_BYTES_MAX: usize = 256 << 10;
 /// Components kept in memory. Each holds its compiled code, a few hundred KB for Rust guests.
 const COMPONENTS_MAX: usize = 256;
 
+/// Components of tenants that are known to be theirs; beyond that all are looked for again.
+const OWNED_MAX: usize = 4096;
+
+/// Bytes of a component's list of functions, as the host keeps it: some thousand functions.
+const LIST_BYTES_MAX: u64 = 4 << 20;
+
 /// How long a component or an output may take between worker and store: a component of 512 MiB at
 /// some 10 MB/s.
 const STORE_WAIT_MAX: Duration = Duration::from_mins(1);
@@ -36,6 +42,8 @@ pub struct Handler {
     engine: Engine,
     locator: Arc<Locator>,
     components: Mutex<Components>,
+    /// Tenants and components that are in a store of theirs.
+    owned: Mutex<BTreeSet<(String, ComponentId)>>,
     jobs: OnceLock<Weak<dyn JobStarter>>,
 }
 
@@ -54,7 +62,8 @@ type Slot = Mutex<Option<Arc<Prepared>>>;
 impl Handler {
     /// A handler that opens stores and objects through `locator`.
     pub fn new(engine: Engine, locator: Arc<Locator>) -> Self {
-        Self { engine, locator, components: Mutex::default(), jobs: OnceLock::new() }
+        let (components, owned) = Default::default();
+        Self { engine, locator, components, owned, jobs: OnceLock::new() }
     }
 
     /// Lets tasks start jobs through `jobs`. Held weakly, because who starts jobs mostly owns this
@@ -90,6 +99,35 @@ impl Handler {
     /// Whether instances come from a pool; without it a fresh one costs several times as much.
     pub fn is_pooling(&self) -> bool {
         self.engine.is_pooling()
+    }
+
+    /// Finds the component of a batch. A tenant has to have it in its own store, even where it is at
+    /// hand because another tenant's job ran before.
+    fn component_of(&self, batch: &Batch) -> Result<Arc<Prepared>, Error> {
+        let tenant = batch.payer.tenant();
+        if !tenant.is_empty() {
+            self.check_owned(tenant, batch)?;
+        }
+        self.component(batch.component, &batch.store)
+    }
+
+    fn check_owned(&self, tenant: &str, batch: &Batch) -> Result<(), Error> {
+        let key = (tenant.to_owned(), batch.component);
+        let owned = || self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        if owned().contains(&key) {
+            return Ok(());
+        }
+        let location = self.object(&batch.store, &layout::component(&batch.component))?;
+        let found = self.wait(location.store.head(&location.key))?;
+        found.map_err(|error| {
+            store_error(&error).context(format_args!("looking for component {}", batch.component))
+        })?;
+        let mut owned = owned();
+        if owned.len() >= OWNED_MAX {
+            owned.clear();
+        }
+        owned.insert(key);
+        Ok(())
     }
 
     /// Finds a component: in memory, in the cache of compiled code, in the job's store.
@@ -276,6 +314,11 @@ impl Handler {
 }
 
 impl TaskHandler for Handler {
+    fn look_now(&self) {
+        // What ends an epoch is what guests are interrupted by.
+        self.engine.inner().engine.increment_epoch();
+    }
+
     fn run(
         &self,
         batch: &Arc<Batch>,
@@ -286,7 +329,7 @@ impl TaskHandler for Handler {
         let jobs = self.jobs.get().cloned();
         let job = Job::new(batch, &self.locator, cancel).with_nested(jobs, waits);
         let job = Arc::new(job);
-        match self.component(batch.component, &batch.store) {
+        match self.component_of(batch) {
             Ok(prepared) if batch.reuse => {
                 self.run_shared(&prepared, &job, &batch.tasks, report);
             }
@@ -327,6 +370,8 @@ fn listing_limits() -> Limits {
     let mut limits = Limits::default();
     limits.time = Duration::from_secs(10);
     limits.memory_bytes = 256 << 20;
+    // The list is kept for as long as the component is.
+    (limits.output_bytes, limits.host_call_bytes) = (LIST_BYTES_MAX, LIST_BYTES_MAX);
     limits
 }
 

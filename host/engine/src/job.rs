@@ -35,7 +35,7 @@ impl Job {
         let mut grants = batch.grants.clone();
         if !root.is_empty() {
             let grant = |prefix: &str, access| Grant { prefix: prefix.to_owned(), access };
-            grants.0.extend([
+            grants.objects.extend([
                 grant(&objects, Access::ReadWrite),
                 grant(&kept, Access::ReadWrite),
                 grant(&format!("{root}{}", layout::OBJECTS), Access::Read),
@@ -140,6 +140,7 @@ mod tests {
             task_count: 0,
             reuse: false,
             depth: 0,
+            payer: Default::default(),
             tasks: Vec::new(),
         };
         Job::new(&Arc::new(batch), &Arc::default(), &Cancel::default())

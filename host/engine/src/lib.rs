@@ -15,27 +15,36 @@
 //! instead.
 
 mod bindings;
+mod budget;
 mod cache;
 pub mod capabilities;
 mod command;
+mod compile;
 mod component;
 mod config;
 mod engine;
+mod expansion;
 mod failure;
 mod handler;
+#[cfg(feature = "inside")]
+pub mod inside;
 mod job;
 mod log;
 mod partition;
 mod patience;
 mod permits;
 mod run;
+mod secrets;
 mod shared;
 mod state;
 mod ticker;
 
+pub use crate::cache::CacheKey;
 pub use crate::command::{Command, Exit, Ran, Setting};
+pub use crate::compile::{ANSWER_BYTES_MAX, COMPONENT_BYTES_MAX, Compile, precompile};
 pub use crate::component::Prepared;
 pub use crate::config::Config;
 pub use crate::engine::Engine;
 pub use crate::handler::Handler;
 pub use crate::job::Job;
+pub use crate::secrets::SecretsDir;

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use samara_core::{Level, LogLine};
+use samara_core::{Level, LogLine, Secret};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// Memory that one kept line costs beside its text.
 const LINE_OVERHEAD: u64 = size_of::<LogLine>() as u64;
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "***";
 
 /// A task's log. Clones share one log.
 #[derive(Debug, Clone)]
@@ -23,6 +26,8 @@ struct Inner {
     dropped: u64,
     bytes_left: u64,
     levels: Levels,
+    /// Secrets, which no line shows.
+    hidden: Vec<Secret>,
     /// Standard output and error, each up to its next line end.
     unfinished: [Vec<u8>; 2],
 }
@@ -63,8 +68,20 @@ impl Log {
             dropped: 0,
             bytes_left: bytes_max,
             levels: Levels::Kept,
+            hidden: Vec::new(),
             unfinished: Default::default(),
         })))
+    }
+
+    /// Keeps secrets out of the lines that follow. One that a guest writes in another form is not
+    /// known again.
+    pub(crate) fn hide(&self, secrets: Vec<Secret>) {
+        self.lock().hidden = secrets;
+    }
+
+    /// A text of the guest's that is shown elsewhere, as its lines are.
+    pub(crate) fn without_secrets(&self, text: String) -> String {
+        without(&self.lock().hidden, text)
     }
 
     /// Adds a line that the guest logged.
@@ -114,10 +131,20 @@ fn name(level: Level) -> &'static str {
     }
 }
 
+fn without(secrets: &[Secret], text: String) -> String {
+    secrets.iter().map(Secret::reveal).filter(|secret| !secret.is_empty()).fold(
+        text,
+        |text, secret| {
+            if text.contains(secret) { text.replace(secret, HIDDEN) } else { text }
+        },
+    )
+}
+
 // === impl Inner ===
 
 impl Inner {
     fn push(&mut self, level: Level, message: String) {
+        let message = without(&self.hidden, message);
         let cost = message.len() as u64 + LINE_OVERHEAD;
         match self.bytes_left.checked_sub(cost) {
             Some(left) => {
@@ -247,6 +274,16 @@ mod tests {
         }
         let (lines, dropped) = texts(&log);
         assert_eq!((lines.len(), dropped), (2, 3));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let log = Log::new(1 << 10);
+        log.hide(vec!["hush".to_owned().into(), String::new().into()]);
+        log.push(Level::Info, "the word is hush, hush".to_owned());
+        log.stdio(Source::Out).write(Bytes::from_static(b"hu")).unwrap();
+        log.stdio(Source::Out).write(Bytes::from_static(b"sh\n")).unwrap();
+        assert_eq!(texts(&log).0, ["the word is ***, ***", "***"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use samara_core::{Cancel, Clock};
+use samara_core::{Cancel, Clock, Exceeded, Limits};
 use tokio::runtime::Handle;
 
 use crate::failure::Stop;
@@ -21,15 +21,19 @@ pub(crate) struct Patience {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     limit: Duration,
+    /// Time on the task's processor: when it is over, and how long it was.
+    cpu: (Duration, Duration),
     cancel: Cancel,
 }
 
 // === impl Patience ===
 
 impl Patience {
-    pub(crate) fn new(io: Handle, clock: Arc<dyn Clock>, limit: Duration, cancel: Cancel) -> Self {
-        let deadline = clock.monotonic().saturating_add(limit);
-        Self { io, clock, deadline, limit, cancel }
+    /// For a task that begins now, on this thread.
+    pub(crate) fn new(io: Handle, clock: Arc<dyn Clock>, limits: &Limits, cancel: Cancel) -> Self {
+        let deadline = clock.monotonic().saturating_add(limits.time);
+        let cpu = (clock.thread_cpu().saturating_add(limits.cpu), limits.cpu);
+        Self { io, clock, deadline, limit: limits.time, cpu, cancel }
     }
 
     /// Ends it after `time`, where it would last longer.
@@ -37,9 +41,19 @@ impl Patience {
         self.deadline = self.deadline.min(self.now().saturating_add(time));
     }
 
+    /// Moves the end, for time in which the task was made to stand still.
+    pub(crate) fn extend(&mut self, time: Duration) {
+        self.deadline = self.deadline.saturating_add(time);
+    }
+
     /// The runtime that waits are made on.
     pub(crate) fn io(&self) -> &Handle {
         &self.io
+    }
+
+    /// The clock that deadlines are taken from.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     /// The time by the clock that deadlines are taken from.
@@ -62,6 +76,16 @@ impl Patience {
         }
     }
 
+    /// Whether the task has to stop now, or has computed for as long as it may. On its own thread.
+    pub(crate) fn check_all(&self) -> Result<(), Stop> {
+        self.check()?;
+        let (end, limit) = self.cpu;
+        match self.clock.thread_cpu() < end {
+            true => Ok(()),
+            false => Err(Stop::Exceeded(Exceeded::Cpu { limit })),
+        }
+    }
+
     /// Waits for `future` on this thread, or until the task has to stop.
     pub(crate) fn wait<F: Future>(&self, future: F) -> Result<F::Output, Stop> {
         self.check()?;
@@ -74,5 +98,50 @@ impl Patience {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A clock that is set by hand; time on a processor stands still.
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::SeqCst))
+        }
+
+        fn unix(&self) -> Duration {
+            self.monotonic()
+        }
+
+        fn thread_cpu(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn time_in_which_a_task_stood_still_does_not_count() {
+        let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let clock = Arc::<Hand>::default();
+        let mut limits = Limits::default();
+        limits.time = Duration::from_millis(100);
+        let io = io.handle().clone();
+        let cancel = Cancel::default();
+        let mut patience = Patience::new(io, Arc::clone(&clock) as _, &limits, cancel);
+        let check = |patience: &Patience, at: u64| {
+            clock.0.store(at, Ordering::SeqCst);
+            patience.check_all().is_ok()
+        };
+        assert!(check(&patience, 99) && !check(&patience, 100));
+        patience.extend(Duration::from_millis(500));
+        assert!(check(&patience, 599) && !check(&patience, 600));
+        patience.extend(Duration::MAX);
+        assert!(check(&patience, u64::MAX), "it does not wrap around");
     }
 }

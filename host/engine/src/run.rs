@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
-    Arguments, Batch, Cancel, Clock, Error, ErrorKind, Exceeded, FunctionInfo, Limits, LogLine,
-    Outcome, Output, Report, Stats, Task, UserError, UserErrorKind,
+    Arguments, Batch, Cancel, Clock, Error, ErrorKind, Exceeded, FunctionInfo, Grants, Limits,
+    LogLine, Outcome, Output, Report, Secret, Stats, Task, Usage, UserError, UserErrorKind,
 };
 use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::exports::samara::function::functions::Failure;
+use crate::budget::Budget;
 use crate::capabilities::{partition, storage, task, wasi};
 use crate::component::Prepared;
 use crate::engine::Engine;
@@ -34,6 +35,12 @@ pub(crate) struct Meter<'a> {
     started: Duration,
     wall: Duration,
     cpu: Duration,
+}
+
+/// What a guest finds in its environment, and what of that is secret.
+struct Environment {
+    variables: Vec<(String, String)>,
+    secrets: Vec<Secret>,
 }
 
 /// What an instance left when it ended.
@@ -106,14 +113,20 @@ impl Engine {
             bytes_read: state.partition.bytes_read,
             storage_read: state.storage.read,
             storage_written: state.storage.written,
+            http_bytes: state.budget.served_bytes(),
             host_calls: state.calls,
             progress: state.task.progress,
             fuel,
             ..Stats::default()
         };
+        let (payer, bytes) = (state.job.batch().payer.clone(), state.budget.all_bytes());
         // What the guest left open is dropped within its time.
         drop(state);
-        Used { log, log_dropped, stats: meter.stop(stats) }
+        let stats = meter.stop(stats);
+        if let Some(account) = payer.account() {
+            account.spent(Usage { cpu: stats.cpu, bytes });
+        }
+        Used { log, log_dropped, stats }
     }
 
     /// Asks a component for its functions, within `limits`.
@@ -132,6 +145,7 @@ impl Engine {
             task_count: 0,
             reuse: false,
             depth: 0,
+            payer: samara_core::Payer::default(),
             tasks: Vec::new(),
         };
         let task = Task { index: 0, attempt: 0, arguments: Default::default(), partition: None };
@@ -155,10 +169,13 @@ impl Engine {
         let patience = Patience::new(
             self.inner().io.clone(),
             Arc::clone(&self.inner().clock),
-            limits.time,
+            &limits,
             job.cancel().clone(),
         );
+        let Environment { variables, secrets } = self.variables(job)?;
+        let budget = Budget::new(limits);
         let log = Log::new(limits.log_bytes);
+        log.hide(secrets);
         let open = |partition: &samara_core::Partition| {
             let location = job.locator().open(&partition.object);
             location.map(|location| Reader::new(partition.clone(), location))
@@ -168,8 +185,11 @@ impl Engine {
         table.set_max_capacity(RESOURCES_MAX);
         Ok(State {
             limits,
-            memory: Memory::new(limits.memory_bytes),
-            wasi: wasi::context(&log),
+            memory: Memory::new(limits.memory_bytes, job.batch().payer.clone()),
+            wasi: wasi::context(&log, job.grants(), &variables, &self.inner().clock),
+            #[cfg(feature = "http")]
+            http: crate::capabilities::http::Granted::new(self, job, &log, &budget),
+            budget,
             panic: None,
             calls: 0,
             partition: partition::Granted {
@@ -188,11 +208,33 @@ impl Engine {
         })
     }
 
+    /// The environment of a job's tasks: what its driver said, and the secrets that it named, which
+    /// come once more by themselves.
+    fn variables(&self, job: &Job) -> Result<Environment, Error> {
+        let Grants { variables, secrets, .. } = job.grants();
+        let tenant = job.batch().payer.tenant();
+        let own = variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let mut environment = Environment { variables: own.collect(), secrets: Vec::new() };
+        for (name, secret) in secrets {
+            let known = self.inner().secrets.as_ref();
+            let Some(value) = known.and_then(|known| known.secret(tenant, secret)) else {
+                let text = format!(
+                    "the secret `{secret}`, for the variable `{name}`, is not known where the task \
+                     runs: it has to be a file of that name in the directory of secrets there"
+                );
+                return Err(Error::new(ErrorKind::Denied, text));
+            };
+            environment.variables.push((name.clone(), value.reveal().to_owned()));
+            environment.secrets.push(value);
+        }
+        Ok(environment)
+    }
+
     pub(crate) fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(&self.inner().engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(EPOCHS_PER_CHECK);
-        store.epoch_deadline_callback(|store| match store.data().patience.check() {
+        store.epoch_deadline_callback(|mut store| match store.data_mut().look() {
             Ok(()) => Ok(UpdateDeadline::Continue(EPOCHS_PER_CHECK)),
             Err(stop) => Err(wasmtime::Error::new(stop)),
         });
@@ -227,14 +269,16 @@ impl Engine {
         let called = prepared
             .call(store, &instance)
             .and_then(|call| call.call(&mut *store, (function.to_owned(), arguments)));
-        match called {
+        let outcome = match called {
             Ok((Ok(output),)) => match partition::read_out(store.data_mut()) {
                 Ok(()) => success(output, store.data().limits.output_bytes),
                 Err(stop) => stop.into(),
             },
             Ok((Err(failure),)) => failure::returned(failure.into(), store.data_mut()),
             Err(error) => failure::outcome(error, store.data_mut()),
-        }
+        };
+        // A guest sees no more than that a server's answer ended early.
+        store.data().budget.check_served().map_or_else(Stop::into, |()| outcome)
     }
 }
 

@@ -81,6 +81,10 @@ impl Engine {
             .call_batch(&mut store, &instance)
             .and_then(|call| call.call(&mut store, parameters));
         drop(running);
+        if store.data().budget.check_served().is_err() {
+            // Alone each may have as much.
+            return Ended::Spoilt;
+        }
         let batch = match called {
             Ok((Ok(batch),)) if is_whole(&batch, tasks.len()) => batch,
             // The contract was broken, or the whole was not to be had: alone it may be.

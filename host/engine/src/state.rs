@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use samara_core::Limits;
+use samara_core::{Error, ErrorKind, Exceeded, Limits, Outcome, Payer};
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::budget::Budget;
 use crate::capabilities::{partition, storage, task};
+use crate::engine::{CORE_INSTANCES_EACH, MEMORIES_EACH, TABLES_EACH};
+use crate::failure::Stop;
 use crate::job::Job;
 use crate::log::Log;
 use crate::patience::Patience;
@@ -23,6 +26,7 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) job: Arc<Job>,
     pub(crate) memory: Memory,
+    pub(crate) budget: Budget,
     pub(crate) patience: Patience,
     pub(crate) log: Log,
     pub(crate) panic: Option<(String, String)>,
@@ -31,6 +35,8 @@ pub(crate) struct State {
     pub(crate) partition: partition::Granted,
     pub(crate) storage: storage::Granted,
     pub(crate) task: task::Granted,
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::capabilities::http::Granted,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
 }
@@ -40,18 +46,24 @@ pub(crate) struct State {
 pub(crate) struct Memory {
     limit: u64,
     used: u64,
-    denied: bool,
+    denied: Option<Denied>,
+    payer: Payer,
+}
+
+/// Why there is no more memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denied {
+    /// The task has as much as it may have.
+    Task,
+    /// The tasks of its tenant have, together.
+    Tenant,
 }
 
 // === impl Memory ===
 
 impl Memory {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, used: 0, denied: false }
-    }
-
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
+    pub(crate) fn new(limit: u64, payer: Payer) -> Self {
+        Self { limit, used: 0, denied: None, payer }
     }
 
     /// Memories never shrink, so what is used is also the peak.
@@ -59,18 +71,41 @@ impl Memory {
         self.used
     }
 
-    /// Whether the guest asked for more than the limit.
-    pub(crate) fn denied(&self) -> bool {
-        self.denied
+    /// What it comes to that the guest asked for more than there was, if it did.
+    pub(crate) fn denied(&self) -> Option<Outcome> {
+        Some(match self.denied? {
+            Denied::Task => Outcome::LimitExceeded(Exceeded::Memory { limit: self.limit }),
+            Denied::Tenant => {
+                let text = format!(
+                    "the tasks of tenant `{}` have as much memory as they may have together",
+                    self.payer.tenant()
+                );
+                Outcome::Platform(Error::new(ErrorKind::Throttled, text))
+            }
+        })
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let wanted = self.used.saturating_add(desired.saturating_sub(current) as u64);
-        match wanted <= self.limit {
-            true => self.used = wanted,
-            false => self.denied = true,
+        let more = desired.saturating_sub(current) as u64;
+        let wanted = self.used.saturating_add(more);
+        if wanted > self.limit {
+            self.denied = Some(Denied::Task);
+            return false;
         }
-        wanted <= self.limit
+        if self.payer.account().is_some_and(|account| !account.take_memory(more)) {
+            self.denied = Some(Denied::Tenant);
+            return false;
+        }
+        self.used = wanted;
+        true
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(account) = self.payer.account() {
+            account.give_back_memory(self.used);
+        }
     }
 }
 
@@ -93,9 +128,40 @@ impl ResourceLimiter for Memory {
         let bytes = |elements: usize| elements.saturating_mul(TABLE_ELEMENT_BYTES);
         Ok(self.grow(bytes(current), bytes(desired)))
     }
+
+    // Where there is a pool it says the same; where there is none, nothing else does.
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_EACH as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_EACH as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_EACH as usize
+    }
 }
 
 // === impl State ===
+
+impl State {
+    /// What is done from time to time while the guest computes: whether it has to stop, or to let
+    /// others go first.
+    pub(crate) fn look(&mut self) -> Result<(), Stop> {
+        self.patience.check_all()?;
+        self.budget.check_served()?;
+        let before = self.patience.now();
+        let patience = &self.patience;
+        if self.job.waits().give_way(&|| !patience.is_cancelled()) {
+            let stood = self.patience.now().saturating_sub(before);
+            self.patience.extend(stood);
+            return self.patience.check_all();
+        }
+        Ok(())
+    }
+}
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -109,10 +175,10 @@ mod tests {
 
     #[test]
     fn memories_are_counted_together() {
-        let mut memory = Memory::new(100);
+        let mut memory = Memory::new(100, Payer::default());
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(!memory.memory_growing(0, 60, None).unwrap(), "a second memory");
-        assert!(memory.denied());
+        assert!(matches!(memory.denied(), Some(Outcome::LimitExceeded(_))));
         assert!(memory.memory_growing(60, 100, None).unwrap());
         assert!(!memory.table_growing(0, 1, None).unwrap());
         assert_eq!(memory.peak(), 100);

@@ -30,6 +30,9 @@ const ABORTED: i32 = 134;
 pub struct Options {
     /// Where compiled code is kept between runs; none compiles anew each time.
     pub cache_dir: Option<PathBuf>,
+    /// A file with the key for it, elsewhere; it is made if it is not there. Without one nothing is
+    /// kept.
+    pub cache_key_file: Option<PathBuf>,
     /// What each test, or the program, may use.
     pub limits: Limits,
 }
@@ -115,6 +118,7 @@ impl Program {
         })?;
         let mut config = Config::default();
         config.cache_dir.clone_from(&options.cache_dir);
+        config.cache_key_file.clone_from(&options.cache_key_file);
         // One at a time, so the pool would only be made in vain.
         config.pooling = false;
         let engine = Engine::new(&config, io.handle().clone())?;
@@ -160,6 +164,7 @@ impl Program {
             task_count: 1,
             reuse: false,
             depth: 0,
+            payer: Default::default(),
             tasks: Vec::new(),
         };
         Job::new(&Arc::new(batch), &locator, &Cancel::default()).with_private_storage(private)

@@ -3,6 +3,9 @@
 //! A guest gets nothing that stands not here. Each module holds what was granted for one task
 //! (`Granted`) and the host's side of the interface.
 
+mod alarm;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub mod jobs;
 pub(crate) mod partition;
 pub mod storage;
@@ -18,6 +21,8 @@ use crate::state::State;
 pub(crate) fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi::link(&mut linker)?;
+    #[cfg(feature = "http")]
+    http::link(&mut linker)?;
     Function::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }

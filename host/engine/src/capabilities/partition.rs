@@ -57,6 +57,7 @@ impl Host for State {
             Err(stop) => return Err(wasmtime::Error::new(stop)),
         };
         self.partition.bytes_read += chunk.len() as u64;
+        self.budget.bytes(chunk.len() as u64).map_err(wasmtime::Error::new)?;
         Ok(Ok(chunk.into()))
     }
 }

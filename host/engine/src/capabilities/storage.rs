@@ -12,11 +12,15 @@ use wasmtime::component::Resource;
 
 use crate::bindings::samara::function::storage::{Entry, Host, HostWriter, Metadata, Page};
 use crate::bindings::samara::function::types::Error;
+use crate::budget::Held;
 use crate::failure::store_error;
 use crate::state::State;
 
 /// Entries of one listing page: about 100 KB for the guest.
 const PAGE_ENTRIES_MAX: u32 = 1000;
+
+/// What a writer holds at most: four parts of 8 MiB that are on their way, and one that is gathered.
+const WRITER_BYTES_MAX: u64 = 40 << 20;
 
 /// What storage calls leave behind for the task's outcome.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ pub(crate) struct Granted {
 pub struct Writer {
     url: String,
     inner: Option<Box<dyn samara_store::Writer>>,
+    /// What it holds of the object until it is stored.
+    held: Held,
 }
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
@@ -62,8 +68,14 @@ impl State {
         self.job.locator().open(&canonical).map_err(|error| guest_error(&error))
     }
 
+    /// Counts bytes from or to a store.
+    fn count(&mut self, bytes: u64) -> wasmtime::Result<()> {
+        self.budget.bytes(bytes).map_err(wasmtime::Error::new)
+    }
+
     /// Runs one store call within the task's patience.
     fn call<T>(&mut self, future: impl Future<Output = samara_store::Result<T>>) -> Answer<T> {
+        self.budget.operation().map_err(wasmtime::Error::new)?;
         match self.patience.wait(future) {
             Ok(Ok(value)) => Ok(Ok(value)),
             Ok(Err(error)) => {
@@ -93,6 +105,7 @@ impl State {
             Err(error) => return Ok(Err(error)),
         };
         let size = bytes.len() as u64;
+        self.count(size)?;
         let put = location.store.put(&location.key, Bytes::from(bytes), put_options(mode));
         let answer = self.call(put)?.map(Metadata::from);
         self.storage.written += if answer.is_ok() { size } else { 0 };
@@ -106,7 +119,9 @@ impl State {
         if_match: Option<&str>,
     ) -> Answer<Vec<u8>> {
         let answer = self.call(location.store.read_range(&location.key, range, if_match))?;
-        self.storage.read += answer.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let size = answer.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.storage.read += size;
+        self.count(size)?;
         Ok(answer.map(Vec::from))
     }
 }
@@ -192,7 +207,9 @@ impl Host for State {
             let copy = from.store.copy(&from.key, &to.key, PutOptions::default());
             return Ok(self.call(copy)?.map(Metadata::from));
         }
-        Ok(self.call(copy_between(&from, &to))?.map(Metadata::from))
+        let copied = answered!(self.call(copy_between(&from, &to))?);
+        self.count(copied.size)?;
+        Ok(Ok(copied.into()))
     }
 }
 
@@ -203,7 +220,8 @@ impl HostWriter for State {
         let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
         let open = location.store.writer(&location.key, put_options(mode));
         let inner = answered!(self.call(open)?);
-        Ok(Ok(self.table.push(Writer { url, inner: Some(inner) })?))
+        let held = self.budget.hold();
+        Ok(Ok(self.table.push(Writer { url, inner: Some(inner), held })?))
     }
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> Answer<()> {
@@ -211,6 +229,9 @@ impl HostWriter for State {
         let entry = self.table.get_mut(&writer)?;
         let Some(mut inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
         let size = bytes.len() as u64;
+        let most = entry.held.bytes().saturating_add(size).min(WRITER_BYTES_MAX);
+        entry.held.set(most).map_err(wasmtime::Error::new)?;
+        self.count(size)?;
         // A writer whose write failed stays closed: what it holds is no whole object.
         answered!(self.call(inner.write(Bytes::from(bytes)))?);
         self.storage.written += size;
@@ -222,7 +243,9 @@ impl HostWriter for State {
         self.calls += 1;
         let entry = self.table.get_mut(&writer)?;
         let Some(inner) = entry.inner.take() else { return Ok(Err(closed(&entry.url))) };
-        Ok(self.call(inner.finish())?.map(Metadata::from))
+        let finished = self.call(inner.finish())?.map(Metadata::from);
+        self.table.get_mut(&writer)?.held.set(0).map_err(wasmtime::Error::new)?;
+        Ok(finished)
     }
 
     fn drop(&mut self, writer: Resource<Writer>) -> wasmtime::Result<()> {
@@ -284,9 +307,11 @@ fn guest_error(error: &samara_store::Error) -> Error {
         Store::AlreadyExists { .. } => Error::AlreadyExists(text),
         Store::Precondition { .. } => Error::PreconditionFailed(text),
         Store::PermissionDenied { .. } => Error::PermissionDenied(text),
-        Store::InvalidKey { .. } | Store::InvalidUrl { .. } | Store::UnknownScheme { .. } => {
-            Error::Invalid(text)
-        }
+        Store::InvalidKey { .. }
+        | Store::InvalidUrl { .. }
+        | Store::UnknownScheme { .. }
+        | Store::Settings { .. }
+        | Store::Unsupported { .. } => Error::Invalid(text),
         _ => Error::Unavailable(text),
     }
 }
@@ -294,6 +319,17 @@ fn guest_error(error: &samara_store::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_store_never_does_is_the_callers_to_change() {
+        let lacking = samara_store::Error::unsupported(
+            "webdav://h/a",
+            samara_store::Operation::Put,
+            "it has none",
+        );
+        assert!(matches!(guest_error(&lacking), Error::Invalid(_)));
+        assert_eq!(store_error(&lacking).kind, samara_core::ErrorKind::Invalid);
+    }
 
     #[test]
     fn every_url_has_a_private_key() {

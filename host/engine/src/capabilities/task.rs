@@ -3,10 +3,14 @@
 use samara_core::Level;
 
 use crate::bindings::samara::function::task::{Host, Identity, Level as GuestLevel};
+use crate::failure::shortened;
 use crate::state::State;
 
 /// Bytes of a panic's message that are kept; a reply has to stay small.
 const PANIC_BYTES_MAX: usize = 16 << 10;
+
+/// The same of its place: a file's name and two numbers.
+const PLACE_BYTES_MAX: usize = 4 << 10;
 
 /// Which task this is, and how far it says it has come.
 #[derive(Debug)]
@@ -54,10 +58,10 @@ impl Host for State {
         Ok(self.patience.is_cancelled())
     }
 
-    fn panicked(&mut self, mut message: String, location: String) -> wasmtime::Result<()> {
+    fn panicked(&mut self, message: String, location: String) -> wasmtime::Result<()> {
         self.calls += 1;
-        message.truncate(message.floor_char_boundary(PANIC_BYTES_MAX));
-        self.panic = Some((message, location));
+        let message = shortened(self.log.without_secrets(message), PANIC_BYTES_MAX);
+        self.panic = Some((message, shortened(location, PLACE_BYTES_MAX)));
         Ok(())
     }
 }

@@ -12,17 +12,17 @@ use tokio::task::JoinHandle;
 
 use crate::failure::store_error;
 
-/// Bytes that one request to the store asks for. Large enough that a request's fixed cost is small,
-/// little enough that a task holds few MiB.
-const BLOCK_BYTES: u64 = 2 << 20;
+/// Bytes that one request to the store asks for. Large enough that a request's fixed cost is small
+/// (some 40 ms, as much as 4 MiB take at 100 MB/s), little enough that a task holds few of them.
+const BLOCK_BYTES: u64 = 4 << 20;
 
-/// Blocks that are on their way at once, so that a store far away is not waited for again and
-/// again: with the one that is read, a task holds 10 MiB of its partition.
+/// Blocks that are on their way at once, from the start, so that a store far away is not waited for
+/// again and again: with the one that is read, a task holds 20 MiB of its partition.
 const BLOCKS_AHEAD: usize = 4;
 
-/// Bytes of the first request past the range's end, where mostly one record's rest is wanted. Each
-/// further one asks for as much as those before it together, up to a block, so that a long record
-/// takes few requests.
+/// Bytes past the range's end that come with its last block, where mostly one record's rest is
+/// wanted. Each further request asks for as much as lies between, up to a block, so that a long
+/// record takes few.
 const TAIL_BYTES: u64 = 64 << 10;
 
 /// Reads on through one object.
@@ -38,8 +38,6 @@ pub(super) struct Source {
     stop: u64,
     /// One after the other, the first begins at `position`.
     ahead: VecDeque<Ahead>,
-    /// How many there may be: one more with each block, as a guest that has read some reads on.
-    window: usize,
 }
 
 /// A request that is under way while the guest computes.
@@ -67,7 +65,6 @@ impl Source {
             range_end: range.end,
             stop,
             ahead: VecDeque::new(),
-            window: 1,
         }
     }
 
@@ -91,18 +88,19 @@ impl Source {
         if range.is_empty() {
             return Ok(None);
         }
+        // The reader moved: what is on its way is of elsewhere.
+        if self.ahead.front().is_some_and(|Ahead(ahead, _)| *ahead != range) {
+            self.ahead.clear();
+        }
+        self.read_ahead(io);
         let block = match self.ahead.pop_front() {
-            Some(Ahead(ahead, mut task)) if ahead == range => {
+            Some(Ahead(_, mut task)) => {
                 let ended = (&mut task.0).await;
                 ended.unwrap_or_else(|error| {
                     Err(Error::new(ErrorKind::Lost, format!("reading ahead failed: {error}")))
                 })?
             }
-            // The reader moved: what is on its way is of elsewhere.
-            Some(_) => {
-                self.ahead.clear();
-                self.read(range).await?
-            }
+            // It lies past the range: it may be the last.
             None => self.read(range).await?,
         };
         self.position += block.len() as u64;
@@ -112,7 +110,7 @@ impl Source {
 
     /// Asks for the blocks that come next, as far as they are surely wanted.
     fn read_ahead(&mut self, io: &Handle) {
-        while self.ahead.len() < self.window {
+        while self.ahead.len() < BLOCKS_AHEAD {
             let at = self.ahead.back().map_or(self.position, |Ahead(range, _)| range.end);
             let next = self.block(at);
             if next.is_empty() || at >= self.range_end {
@@ -122,7 +120,6 @@ impl Source {
             let task = io.spawn(read(location, partition, next.clone()));
             self.ahead.push_back(Ahead(next, Request(task)));
         }
-        self.window = (self.window + 1).min(BLOCKS_AHEAD);
     }
 
     /// Bytes from anywhere in the object, apart from the blocks.
@@ -132,9 +129,14 @@ impl Source {
 
     /// The range of the request that begins at `position`.
     fn block(&self, position: u64) -> Range<u64> {
-        let soft_end = match position.checked_sub(self.range_end) {
-            None => self.range_end.min(position + BLOCK_BYTES),
-            Some(past) => position + past.clamp(TAIL_BYTES, BLOCK_BYTES),
+        let soft_end = match self.range_end.checked_sub(position) {
+            Some(left) if left > BLOCK_BYTES => position.saturating_add(BLOCK_BYTES),
+            // The last one brings the rest of the last record with it.
+            Some(left) if left > 0 => self.range_end.saturating_add(TAIL_BYTES),
+            _ => {
+                let passed = position.saturating_sub(self.range_end);
+                position.saturating_add(passed.clamp(TAIL_BYTES, BLOCK_BYTES))
+            }
         };
         position..soft_end.min(self.stop).max(position)
     }

@@ -69,16 +69,21 @@ impl Speculation {
         let skip = usize::try_from(self.position.saturating_sub(at)).unwrap_or(usize::MAX);
         let Some(mut bytes) = bytes.get(skip..) else { return };
         if self.inside.is_none() {
-            let left = self.from + self.undecided_max - self.position;
+            let left = self.undecided_end().saturating_sub(self.position);
             let left = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (undecided, rest) = bytes.split_at(left);
             self.walk(undecided);
-            if self.position >= self.from + self.undecided_max {
+            if self.position >= self.undecided_end() {
                 self.inside.get_or_insert(false);
             }
             bytes = rest;
         }
         self.walk(bytes);
+    }
+
+    /// From here on a cut counts as outside quotes.
+    fn undecided_end(&self) -> u64 {
+        self.from.saturating_add(self.undecided_max)
     }
 
     /// Says that the object has `size` bytes and all were taken.
