@@ -2,6 +2,7 @@
 
 use futures::TryStreamExt;
 
+use crate::error::shown;
 use crate::pattern::{self, Pattern};
 use crate::{Entry, Error, ListOptions, Location, Locator, Metadata, Result, StoreExt};
 
@@ -57,7 +58,7 @@ impl Locator {
 }
 
 async fn matching(location: &Location) -> Result<Vec<Discovered>> {
-    let invalid = |reason| Error::InvalidUrl { url: location.url(), reason };
+    let invalid = |reason| Error::InvalidUrl { url: shown(location.url()), reason };
     let pattern = Pattern::parse(&location.key).map_err(invalid)?;
     let options = ListOptions { slashes: pattern.slashes_max(), ..ListOptions::default() };
     let matches = |entry: &Entry| pattern.matches(&entry.key);
@@ -87,13 +88,13 @@ async fn find(
         }
         if found.len() == DISCOVERED_MAX {
             let reason = "it stands for more than a million objects; narrow it";
-            return Err(Error::InvalidUrl { url: location.url(), reason });
+            return Err(Error::InvalidUrl { url: shown(location.url()), reason });
         }
         let url = format!("{}{}", location.store, entry.key);
         found.push(Discovered { url, metadata: entry.metadata });
     }
     if found.is_empty() {
-        return Err(Error::NotFound { location: location.url(), sought });
+        return Err(Error::NotFound { location: shown(location.url()), sought });
     }
     Ok(found)
 }

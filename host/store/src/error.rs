@@ -110,12 +110,12 @@ pub enum Error {
     },
 
     /// The store cannot do this, or not so that it can be relied on.
-    #[error("{location}: the store cannot do this{}: {reason}", during(Some(*operation)))]
+    #[error("{location}: the store cannot do this{}: {reason}", during(*operation))]
     Unsupported {
         /// URL of the object or of the store.
         location: String,
         /// What was asked of the store.
-        operation: Operation,
+        operation: Option<Operation>,
         /// What it lacks, and the way out.
         reason: &'static str,
     },
@@ -238,8 +238,8 @@ impl Error {
             | Self::OutOfSpace { operation, .. }
             | Self::Throttled { operation, .. }
             | Self::Unavailable { operation, .. }
+            | Self::Unsupported { operation, .. }
             | Self::Generic { operation, .. } => *operation,
-            Self::Unsupported { operation, .. } => Some(*operation),
             _ => None,
         }
     }
@@ -251,6 +251,7 @@ impl Error {
         | Self::OutOfSpace { operation, .. }
         | Self::Throttled { operation, .. }
         | Self::Unavailable { operation, .. }
+        | Self::Unsupported { operation, .. }
         | Self::Generic { operation, .. } = &mut self
         {
             operation.get_or_insert(asked);
@@ -274,7 +275,7 @@ impl Error {
         operation: Operation,
         reason: &'static str,
     ) -> Self {
-        Self::Unsupported { location: location.into(), operation, reason }
+        Self::Unsupported { location: location.into(), operation: Some(operation), reason }
     }
 
     /// The object is not the version that was asked for.
@@ -326,6 +327,16 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
+/// A URL for errors. Names of objects of `http:` may be signed; those of other stores are no
+/// queries, and stay as they are.
+pub(crate) fn shown(url: String) -> String {
+    #[cfg(feature = "http")]
+    if url.starts_with("http://") || url.starts_with("https://") {
+        return redact(&url);
+    }
+    url
+}
+
 /// What in a text of somebody else gives access: `name=` or `name:`, up to the next sign that ends
 /// a value. Before `://…@`, a user and a password.
 #[cfg(any(feature = "http", feature = "s3", feature = "redis", feature = "sftp"))]
@@ -352,6 +363,10 @@ pub(crate) fn redact(text: &str) -> String {
         "password",
         "client_secret",
         "secret",
+        "assertion",
+        "client_assertion",
+        "private_key",
+        "subject_token",
     ];
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut said = String::with_capacity(text.len());
@@ -407,6 +422,7 @@ mod tests {
             ("AccountName=n;AccountKey=abc==;X=y", "AccountName=n;AccountKey=…;X=y"),
             ("token=abc def", "token=… def"),
             ("{\"access_token\": \"abc\", \"n\": 1}", "{\"access_token\":…\", \"n\": 1}"),
+            ("grant_type=jwt&assertion=ey.x.y", "grant_type=jwt&assertion=…"),
             ("Authorization: Bearer abc.def\nnext", "Authorization:…\nnext"),
             ("at redis://me:hush@h:1/0 failed", "at redis://h:1/0 failed"),
             ("https://user@h/a@b", "https://h/a@b"),

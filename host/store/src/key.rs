@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// Refuses a key that no store holds.
@@ -18,7 +19,22 @@ pub(crate) fn check_prefix(store: &dyn fmt::Display, prefix: &str) -> Result<()>
 
 /// The error for a key or prefix.
 pub(crate) fn invalid<T>(store: &dyn fmt::Display, key: &str, reason: &'static str) -> Result<T> {
-    Err(Error::InvalidKey { location: format!("{store}{key}"), reason })
+    Err(Error::InvalidKey { location: shown(format!("{store}{key}")), reason })
+}
+
+/// A name as it stands in the path of a URL.
+#[cfg(any(feature = "az", feature = "gs", feature = "s3", feature = "swift", feature = "webdav"))]
+pub(crate) fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 fn fault(key: &str) -> Option<&'static str> {
@@ -54,6 +70,12 @@ mod tests {
             assert!(matches!(error, Error::InvalidKey { .. }), "{key:?}");
             assert_eq!(error.location(), format!("mem://x/{key}"));
         }
+    }
+
+    #[test]
+    #[cfg(any(feature = "az", feature = "gs", feature = "s3", feature = "swift"))]
+    fn keys_in_paths_are_encoded() {
+        assert_eq!(encoded("a b/ü+%~"), "a%20b/%C3%BC%2B%25~");
     }
 
     #[test]

@@ -45,7 +45,9 @@ mod az;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "opendal")]
+#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "no service needs all of it"))]
 mod dal;
+mod depot;
 mod directory;
 mod discover;
 mod error;
@@ -62,11 +64,12 @@ mod ipfs;
 mod key;
 mod location;
 mod mem;
+mod needs;
 mod options;
 #[cfg(feature = "oss")]
 mod oss;
 mod pattern;
-#[cfg(any(feature = "opendal", feature = "swift"))]
+#[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
 mod probe;
 #[cfg(feature = "redis")]
 mod redis;
@@ -90,8 +93,11 @@ pub use crate::discover::{DISCOVERED_MAX, Discovered};
 pub use crate::error::{Error, Operation, Result, Source};
 pub use crate::ext::StoreExt;
 pub use crate::file::FileStore;
+#[cfg(feature = "http")]
+pub use crate::http::resolver;
 pub use crate::location::{Location, Locator};
 pub use crate::mem::MemStore;
+pub use crate::needs::Needs;
 pub use crate::options::{Options, Setting, Settings};
 pub use crate::store::{
     Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
@@ -110,6 +116,8 @@ pub struct Row {
     pub settings: &'static [Setting],
     /// Whether it is behind a network, so that requests fail which would succeed a moment later.
     pub remote: bool,
+    /// The program that it starts, where it is reached by one.
+    pub program: Option<&'static str>,
     /// One line for users.
     pub doc: &'static str,
 }
@@ -150,6 +158,7 @@ pub const STORES: &[Row] = &[
         open: file::open,
         settings: &[],
         remote: false,
+        program: None,
         doc: "files of this machine: file:///absolute/path",
     },
     Row {
@@ -157,6 +166,7 @@ pub const STORES: &[Row] = &[
         open: mem::open,
         settings: &[],
         remote: false,
+        program: None,
         doc: "memory of this process: mem://name/key",
     },
     #[cfg(feature = "s3")]

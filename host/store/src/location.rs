@@ -25,6 +25,8 @@ pub struct Locator {
     working_directory: Option<PathBuf>,
     settings: Settings,
     policy: Option<Policy>,
+    /// Why no programs are started, where none are.
+    no_programs: Option<&'static str>,
     stores: RwLock<BTreeMap<String, Arc<Guard>>>,
 }
 
@@ -79,6 +81,18 @@ impl Locator {
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
         self
+    }
+
+    /// Opens no store that is reached by a program, and says that this is why: `a process that …`.
+    #[must_use]
+    pub fn without_programs(mut self, why: &'static str) -> Self {
+        self.no_programs = Some(why);
+        self
+    }
+
+    /// The program by which what lies at a URL is reached; mostly there is none.
+    pub fn program(url: &str) -> Option<&'static str> {
+        Parts::of(url).ok().flatten()?.row.program
     }
 
     /// What is wrong with the settings, as far as that is seen without opening anything: places
@@ -165,6 +179,10 @@ impl Locator {
 
     fn open_store(&self, parts: &Parts<'_>) -> Result<Arc<Guard>, String> {
         let Parts { row, authority, .. } = *parts;
+        if let Some((program, why)) = row.program.zip(self.no_programs) {
+            let scheme = row.scheme;
+            return Err(format!("`{scheme}:` starts the program `{program}`, and this is {why}"));
+        }
         let options = self.settings.of(row.scheme, authority);
         options.check(row.settings)?;
         let patience = Patience::new(self.policy.unwrap_or(Policy::REMOTE));
@@ -273,6 +291,18 @@ mod tests {
             }
             Err(error) => format!("error: {error}"),
         }
+    }
+
+    #[cfg(feature = "sftp")]
+    #[test]
+    fn no_program_is_started_where_none_may_be() {
+        let locator = Locator::default().without_programs("a test");
+        let error = locator.open("sftp://h/a").unwrap_err().to_string();
+        assert!(error.contains("starts the program `ssh`, and this is a test"), "{error}");
+        assert!(Locator::default().open("sftp://h/a").is_ok());
+        assert!(locator.open("file:///a").is_ok());
+        let programs = ["sftp://h/a", "file:///a", "a", "x:/y"].map(Locator::program);
+        assert_eq!(programs, [Some("ssh"), None, None, None]);
     }
 
     #[test]

@@ -86,6 +86,18 @@ impl Settings {
         })
     }
 
+    /// All that is said, with values: also secret ones.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.places.iter().flat_map(|(place, values)| {
+            values.iter().map(move |(name, value)| (place.as_str(), name.as_str(), value.as_str()))
+        })
+    }
+
+    /// What the environment says, by the variables' names: also what is secret.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// What holds for one store.
     pub fn of(&self, scheme: &str, authority: &str) -> Options {
         let mut values = BTreeMap::new();

@@ -349,6 +349,20 @@ impl fmt::Debug for Object {
     }
 }
 
+// === impl Verb ===
+
+#[cfg(feature = "signed")]
+impl Verb {
+    /// What HTTP calls it.
+    pub(crate) fn method(self) -> http::Method {
+        match self {
+            Self::Get => http::Method::GET,
+            Self::Put => http::Method::PUT,
+            Self::Delete => http::Method::DELETE,
+        }
+    }
+}
+
 // === impl GetOptions ===
 
 impl GetOptions {

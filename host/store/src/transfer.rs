@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
-use crate::{GetOptions, Location, Metadata, PutOptions, Result, StoreExt};
+use crate::{GetOptions, Location, Metadata, PutOptions, Result};
 
 /// What one request asks for. An object of up to twice as much is read by one.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -48,9 +48,16 @@ pub async fn copy(
     let mut writer = to.store.writer(&to.key, options).await?;
     let rest = ranges(RANGE_BYTES..metadata.size).map(|range| {
         let (from, etag) = (from.clone(), metadata.etag.clone());
-        by_itself(async move { from.store.read_range(&from.key, range, Some(&etag)).await })
+        by_itself(async move {
+            // In the pieces that come: one large one would be another copy, in new memory.
+            let options = GetOptions::default().range(range).if_match(&etag);
+            let object = from.store.get(&from.key, options).await?;
+            object.body.try_collect::<Vec<Bytes>>().await
+        })
     });
-    let mut parts = object.body.chain(stream::iter(rest).buffered(RANGES_AT_ONCE)).boxed();
+    let rest = stream::iter(rest).buffered(RANGES_AT_ONCE);
+    let rest = rest.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten();
+    let mut parts = object.body.chain(rest).boxed();
     let mut at = 0;
     let ended = async {
         while let Some(part) = parts.try_next().await? {
@@ -67,7 +74,7 @@ pub async fn copy(
         Ok(()) => {
             writer.abort().await?;
             let reason = format!("{at} of {} bytes came", metadata.size);
-            Err(crate::Error::unavailable(from.url(), reason))
+            Err(crate::Error::unavailable(crate::error::shown(from.url()), reason))
         }
         Err(error) => {
             if let Err(left) = writer.abort().await {
@@ -80,7 +87,9 @@ pub async fn copy(
 
 /// Runs on while what came before is written, where there is a runtime to do so; ends when it is
 /// dropped.
-async fn by_itself(read: impl Future<Output = Result<Bytes>> + Send + 'static) -> Result<Bytes> {
+async fn by_itself<T: Send + 'static>(
+    read: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     if tokio::runtime::Handle::try_current().is_err() {
         return read.await;
     }
@@ -143,7 +152,7 @@ pub(crate) fn part(bytes: &Bytes, start: u64, range: &Range<u64>) -> Bytes {
 mod tests {
     use super::*;
     use crate::conformance::tests::block_on;
-    use crate::{Locator, MemStore, Store};
+    use crate::{Locator, MemStore, Store, StoreExt};
 
     #[test]
     fn near_ranges_are_read_together() {

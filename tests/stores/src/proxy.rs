@@ -128,7 +128,11 @@ async fn one(
     match fault {
         Fault::Reset => return Ok(()),
         Fault::Status(status) => return client.write_all(refusal(status).as_bytes()).await,
-        Fault::Unconditional => request.without(&["if-match:", "if-none-match:"]),
+        Fault::Unconditional => {
+            request.without(&["if-match:", "if-none-match:"]);
+            // Google's condition stands in the URL.
+            request.head = request.head.replace("ifGenerationMatch=", "ignored=");
+        }
         _ => {}
     }
     if fault == Fault::Twice {

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use samara_store::{Error, GetOptions, Locator, StoreExt};
+use samara_store::{Error, GetOptions, Locator, Policy, StoreExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -63,6 +64,7 @@ fn answer(asked: &Asked, count: usize) -> (String, bool) {
     const DATE: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
     let text = match asked.path.as_str() {
         "/ranges" | "/k?sig=a%2Fb&u=1" => ranged(asked, ETAG),
+        path if path.starts_with("/stalled") => ranged(asked, ETAG),
         "/whole" => whole(ETAG),
         "/dated" => ranged(asked, DATE),
         "/bare" => ranged(asked, ""),
@@ -82,6 +84,14 @@ fn answer(asked: &Asked, count: usize) -> (String, bool) {
             .to_owned(),
         "/moved" => "HTTP/1.1 302 On\r\nLocation: /ranges\r\nContent-Length: 0\r\n\r\n".to_owned(),
         "/loop" => "HTTP/1.1 302 On\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/to-credentials" => {
+            "HTTP/1.1 307 On\r\nLocation: http://2852039166/latest\r\nContent-Length: 0\r\n\r\n"
+                .to_owned()
+        }
+        "/to-a-file" => {
+            "HTTP/1.1 302 On\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"
+                .to_owned()
+        }
         "/forbidden" => status("403 No"),
         "/failing" if count < 3 => status("500 No"),
         "/busy" if count < 3 => {
@@ -105,7 +115,15 @@ async fn serve(listener: TcpListener) {
             while let Some(asked) = ask(&mut stream).await {
                 let failing = matches!(asked.path.as_str(), "/failing" | "/busy");
                 let count = count.fetch_add(usize::from(failing), Ordering::Relaxed);
+                if asked.path.starts_with("/silent") {
+                    std::future::pending::<()>().await;
+                }
                 let (text, is_cut) = answer(&asked, count);
+                if asked.path.starts_with("/stalled") && asked.method == "GET" {
+                    let half = stream.write_all(&text.as_bytes()[..text.len() - 5]).await;
+                    half.expect("the client is there");
+                    std::future::pending::<()>().await;
+                }
                 if stream.write_all(text.as_bytes()).await.is_err() || is_cut {
                     return;
                 }
@@ -211,6 +229,23 @@ fn failures_have_classes_and_what_passes_is_tried_again() {
     });
 }
 
+/// Neither reading nor looking follows a server to where clouds keep a machine's credentials.
+#[test]
+fn redirects_to_credentials_are_not_followed() {
+    on_server(|locator, root| async move {
+        let location = locator.open(&format!("{root}to-credentials")).unwrap();
+        let read = location.store.read(&location.key).await.unwrap_err();
+        let head = location.store.head(&location.key).await.unwrap_err();
+        for error in [read, head] {
+            assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+            assert!(error.in_full().contains("leads to http://169.254.169.254"), "{error:?}");
+        }
+        let location = locator.open(&format!("{root}to-a-file")).unwrap();
+        let error = location.store.read(&location.key).await.unwrap_err();
+        assert!(error.in_full().contains("no URL of HTTP"), "{error:?}");
+    });
+}
+
 #[test]
 fn one_object_is_found_and_listings_name_the_way_out() {
     on_server(|locator, root| async move {
@@ -220,5 +255,33 @@ fn one_object_is_found_and_listings_name_the_way_out() {
         assert_eq!(found[0].url, format!("{root}k?sig=a%2Fb&u=1"));
         let error = locator.discover(&format!("{root}missing")).await.unwrap_err();
         assert!(error.to_string().contains("name each object"), "{error}");
+    });
+}
+
+/// Whatever fails, and wherever: of a signed URL errors show who is asked for what, and no more.
+#[test]
+fn signatures_of_urls_are_not_in_errors() {
+    on_server(|locator, root| async move {
+        let short = Duration::from_millis(200);
+        let policy = Policy { attempts: 2, answer: short, stall: short, ..Policy::REMOTE };
+        let locator = locator.with_policy(policy);
+        for (name, reason) in [
+            ("silent", "no answer within 200ms"),
+            ("stalled", "nothing came for 200ms"),
+            ("missing", "not found"),
+            ("a//b", "invalid name"),
+        ] {
+            let url = format!("{root}{name}?X-Amz-Signature=00ff&sig=a%2Fb&user=1");
+            let location = locator.open(&url).unwrap();
+            let read = location.store.read(&location.key).await.expect_err(name);
+            assert!(read.in_full().contains(reason), "{}", read.in_full());
+            let shown = format!("{root}{name}?X-Amz-Signature=…&sig=…&user=1");
+            assert!(read.in_full().contains(&shown), "{}", read.in_full());
+            let mut all = vec![read.in_full(), format!("{read:?}")];
+            all.extend(locator.discover(&url).await.err().map(|error| format!("{error:?}")));
+            for said in all {
+                assert!(!said.contains("00ff") && !said.contains("a%2Fb"), "{said}");
+            }
+        }
     });
 }

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::body;
 use super::retry::{Patience, Request, random};
+use super::{TICKET, body};
+use crate::error::shown;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
     Page, PutMode, PutOptions, Result, Store, StoreExt, Verb, Writer,
@@ -33,9 +34,6 @@ pub struct Guard {
 /// Names the errors of a writer.
 #[derive(Debug)]
 struct GuardedWriter(Box<dyn Writer>);
-
-/// The attribute that tells one conditional write from another.
-const TICKET: &str = "samara-put";
 
 /// The slowest that a body may go up, in bytes per second, beside the time for an answer.
 const UPLOAD_MIN: u64 = 64 << 10;
@@ -61,6 +59,11 @@ impl Guard {
         self.patience.as_ref()
     }
 
+    /// Where an object is, for errors.
+    fn location(&self, key: &str) -> String {
+        shown(format!("{}{key}", self.store))
+    }
+
     /// Makes a request whose answer is short.
     async fn ask<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
@@ -80,7 +83,7 @@ impl Guard {
             return attempt_at().await.map_err(|error| error.during(operation));
         };
         let time = patience.policy.answer * times;
-        let location = format!("{}{key}", self.store);
+        let location = self.location(key);
         patience.request(Request { operation, location: &location, time }, attempt_at).await
     }
 
@@ -94,7 +97,7 @@ impl Guard {
     ) -> Result<Metadata> {
         let ticket = format!("{:016x}{:016x}", random(), random());
         options.attributes.user.insert(TICKET.to_owned(), ticket.clone());
-        let location = format!("{}{key}", self.store);
+        let location = self.location(key);
         let asked =
             Request { operation: Operation::Put, location: &location, time: time(patience, &body) };
         let lost = AtomicBool::new(false);
@@ -165,7 +168,7 @@ impl Store for Guard {
     async fn get(&self, key: &str, options: GetOptions) -> Result<Object> {
         let get = || self.store.get(key, options.clone());
         let mut object = self.ask((Operation::Get, key), get).await?;
-        let location = format!("{}{key}", self.store);
+        let location = self.location(key);
         object.body = match &self.patience {
             None => object.body.map(|part| part.map_err(|e| e.during(Operation::Get))).boxed(),
             Some(patience) => {
@@ -194,7 +197,7 @@ impl Store for Guard {
                 self.put_once(patience, key, (body, options)).await
             }
             Some(patience) => {
-                let location = format!("{}{key}", self.store);
+                let location = self.location(key);
                 let time = time(patience, &body);
                 let asked = Request { operation: Operation::Put, location: &location, time };
                 let put = || self.store.put(key, body.clone(), options.clone());

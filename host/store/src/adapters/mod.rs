@@ -14,6 +14,9 @@ mod guard;
 mod limiter;
 mod retry;
 
+/// The attribute that tells a conditional write from others', where its answer was lost.
+pub(crate) const TICKET: &str = "samara-put";
+
 pub use self::counts::Counts;
 pub use self::guard::Guard;
 #[allow(unused_imports, reason = "stores that are features use them")]

@@ -111,27 +111,40 @@ impl Patience {
         F: Future<Output = Result<T>> + Send,
         T: Send,
     {
-        let Request { operation, location, time } = asked;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            self.limiter.turn().await;
-            self.counts.add(operation);
-            let ended = match tokio::time::timeout(time, attempt_at()).await {
-                Ok(ended) => ended,
-                Err(_) => Err(Error::unavailable(location, format!("no answer within {time:?}"))),
-            };
-            let error = match ended {
+            let error = match self.once(asked, attempt_at()).await {
                 Ok(value) => {
                     self.earn();
                     return Ok(value);
                 }
-                Err(error) => error.during(operation),
+                Err(error) => error,
             };
             let Some(wait) = self.wait(&error, attempt) else { return Err(error) };
             tracing::debug!(%error, attempt, ?wait, "tried again");
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Makes a request that is not to be made a second time, as a part of a stream.
+    ///
+    /// # Errors
+    ///
+    /// Its own, and that of an answer that does not come in time.
+    pub(crate) async fn once<T>(
+        &self,
+        asked: Request<'_>,
+        attempt: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let Request { operation, location, time } = asked;
+        self.limiter.turn().await;
+        self.counts.add(operation);
+        let ended = match tokio::time::timeout(time, attempt).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Error::unavailable(location, format!("no answer within {time:?}"))),
+        };
+        ended.map_err(|error| error.during(operation))
     }
 
     /// How long to wait before another attempt after this error; none where there is none.

@@ -131,8 +131,8 @@ pub(super) async fn many_objects(area: Area<'_>) {
     let put = |n| async move {
         area.put(&name(n), "").await;
     };
-    for start in (0..1_200).step_by(100) {
-        future::join_all((start..start + 100).map(put)).await;
+    for start in (0..1_200).step_by(20) {
+        future::join_all((start..start + 20).map(put)).await;
     }
     let mut expected: Vec<_> = (0..1_200).map(name).collect();
     expected.sort();

@@ -110,6 +110,7 @@ pub(super) async fn overwrite_race(area: Area<'_>) {
         let bytes = loop {
             match area.read("race").await {
                 Err(Error::Precondition { .. }) => {} // told that it was replaced: fine
+                Err(Error::NotFound { .. }) if area.exceptions.blinks => {}
                 read => break read.expect("race"),
             }
         };

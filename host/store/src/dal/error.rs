@@ -5,21 +5,34 @@ use opendal_core::ErrorKind;
 
 use super::transport::Answer;
 use crate::error::redact;
-use crate::{Error, Operation, PutMode, Source};
+use crate::{Error, PutMode, Source};
+
+/// What an error about a bucket says was sought, where buckets can be made.
+pub(super) const BUCKET: &str = "its bucket or container; `samara storage mb` makes one";
 
 /// Bytes of a message that are shown; some servers answer with pages.
 const MESSAGE_BYTES_MAX: usize = 500;
 
 /// What an error of OpenDAL is to us, with the answer that it came of.
 pub(super) fn of(location: &str, error: &opendal_core::Error, answer: Answer) -> Error {
+    #[cfg(feature = "signed")]
+    if let Some(source) = std::error::Error::source(error)
+        && let Some(source) = source.downcast_ref::<reqsign_core::Error>()
+    {
+        let why = answer.unsigned.unwrap_or_else(|| super::signed::Unsigned::of(source));
+        return why.error(location);
+    }
     let location = location.to_owned();
     let operation = None;
-    let source = said(error, answer);
+    let source = said(error, answer.status);
     match (error.kind(), answer.status) {
         (ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory, _)
             if is_about_the_bucket(error.message()) =>
         {
-            Error::NotFound { location, sought: "its bucket or container" }
+            // Of the others no bucket can be made.
+            let is_made = location.starts_with("gs:") || location.starts_with("az:");
+            let sought = if is_made { BUCKET } else { "its bucket or container" };
+            Error::NotFound { location, sought }
         }
         (ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory, _) => {
             Error::not_found(location)
@@ -32,11 +45,9 @@ pub(super) fn of(location: &str, error: &opendal_core::Error, answer: Answer) ->
         (ErrorKind::RateLimited, _) | (_, Some(429 | 503)) => {
             Error::Throttled { location, operation, wait: answer.wait, source }
         }
-        (ErrorKind::Unsupported, _) | (_, Some(501)) => Error::Unsupported {
-            location,
-            operation: Operation::Open,
-            reason: "the service has no such request",
-        },
+        (ErrorKind::Unsupported, _) | (_, Some(501)) => {
+            Error::Unsupported { location, operation, reason: "the service has no such request" }
+        }
         (_, Some(507)) => Error::OutOfSpace { location, operation, source },
         (_, Some(408 | 500 | 502 | 504)) => Error::Unavailable { location, operation, source },
         (ErrorKind::Conflict, _) => Error::Unavailable { location, operation, source },
@@ -67,8 +78,8 @@ fn is_about_the_bucket(message: &str) -> bool {
     message.contains("ContainerNotFound") || message.contains("bucket does not exist")
 }
 
-fn said(error: &opendal_core::Error, answer: Answer) -> Source {
-    let mut text = answer.status.map_or_else(String::new, |status| format!("status {status}: "));
+fn said(error: &opendal_core::Error, status: Option<u16>) -> Source {
+    let mut text = status.map_or_else(String::new, |status| format!("status {status}: "));
     text.push_str(error.message().trim());
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -92,7 +103,7 @@ mod tests {
     fn class(kind: ErrorKind, status: Option<u16>) -> (String, bool) {
         let error = opendal_core::Error::new(kind, "said sig=abc&x")
             .with_context("url", "https://h/k?sig=secret");
-        let error = of("gs://b/k", &error, Answer { status, wait: None });
+        let error = of("gs://b/k", &error, Answer { status, ..Answer::default() });
         assert_eq!(error.location(), "gs://b/k");
         assert!(!error.in_full().contains("abc") && !error.in_full().contains("secret"));
         (format!("{error:?}").split(' ').next().unwrap().to_owned(), error.retry())

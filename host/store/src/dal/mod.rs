@@ -9,13 +9,20 @@
 //! | `error.rs` | from OpenDAL's errors to ours |
 //! | `read.rs`, `list.rs`, `write.rs` | the operations |
 //! | `walk.rs` | keys in order, one at a time |
-//! | `upload.rs` | objects in pieces |
-//!
-//! There is no request to make or remove a bucket: OpenDAL has none, and keeps the credentials.
+//! | `upload.rs` | objects in parts |
+//! | `staged.rs` | objects in one stream, under a name of their own until they are whole |
+//! | `signed.rs` | buckets and signed URLs, which are the service's own: [`Beyond`] |
 
 mod error;
 mod list;
 mod read;
+#[cfg(feature = "signed")]
+mod signed;
+#[cfg_attr(
+    not(any(feature = "sftp", feature = "webdav")),
+    allow(dead_code, reason = "the services of this build have uploads of their own")
+)]
+mod staged;
 mod transport;
 mod upload;
 mod walk;
@@ -31,15 +38,22 @@ use futures::FutureExt;
 use opendal_core::options::WriteOptions;
 use opendal_core::raw::{OpPresign, OpRead, OpWrite, PresignOperation, ServiceDyn, Servicer};
 use opendal_core::{Builder, BytesRange, HttpTransporter, OperationContext, Operator};
-use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::sync::OnceCell;
 
 use self::list::Listers;
+#[cfg(feature = "signed")]
+pub(crate) use self::signed::{At, Beyond, Quiet, Signed, about_bucket, conflict};
+#[cfg(feature = "webdav")]
+pub(crate) use self::staged::Puts;
+use self::staged::Staged;
+#[cfg(feature = "gs")]
+pub(crate) use self::transport::TOKEN_ENDPOINT;
 use self::transport::{Transport, noted};
 use self::upload::Upload;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http, key, probe,
+    Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http, key,
+    probe::{self, Probe},
 };
 
 /// What is particular to a service.
@@ -52,7 +66,8 @@ pub(crate) struct Plan {
     pub(crate) says: Conditions,
     /// Where it keeps attributes, what a user's name is there, and back.
     pub(crate) attributes: Option<Names>,
-    /// Whether an object that is half way up is seen under its name. It gets another one till then.
+    /// Whether an object that is written in one request is seen under its name while it is half way
+    /// up. It gets another one till then.
     pub(crate) staged: bool,
     /// Whether the service copies by itself.
     pub(crate) copies: bool,
@@ -91,7 +106,11 @@ pub(crate) enum Pieces {
     Parts,
     /// In parts, one after the other.
     Resumable,
+    /// In one stream, under another name beside its own, which it gets when it is whole.
+    #[cfg(any(feature = "sftp", feature = "webdav"))]
+    Stream,
     /// Gathered in memory, up to so many bytes.
+    #[cfg(any(feature = "hdfs", feature = "ipfs"))]
     Whole(usize),
 }
 
@@ -113,6 +132,10 @@ struct Inner {
     context: OperationContext,
     patience: Arc<Patience>,
     listers: Listers,
+    #[cfg(feature = "webdav")]
+    puts: Option<Box<dyn Puts>>,
+    #[cfg(feature = "signed")]
+    beyond: Option<Box<dyn Beyond>>,
     kept: OnceCell<Conditions>,
 }
 
@@ -122,9 +145,39 @@ pub(crate) fn open(
     plan: Plan,
     builder: impl Builder,
 ) -> Result<Arc<dyn Store>, String> {
+    Ok(Arc::new(DalStore(Arc::new(inner(opening, plan, builder)?))))
+}
+
+/// Opens the store of a service that has requests which OpenDAL does not make.
+#[cfg(feature = "signed")]
+pub(crate) fn open_beyond(
+    opening: &Opening<'_>,
+    plan: Plan,
+    builder: impl Builder,
+    beyond: impl Beyond + 'static,
+) -> Result<Arc<dyn Store>, String> {
+    let mut inner = inner(opening, plan, builder)?;
+    inner.beyond = Some(Box::new(beyond));
+    Ok(Arc::new(DalStore(Arc::new(inner))))
+}
+
+/// Opens the store of a service to which OpenDAL streams no bodies.
+#[cfg(feature = "webdav")]
+pub(crate) fn open_putting(
+    opening: &Opening<'_>,
+    plan: Plan,
+    builder: impl Builder,
+    puts: impl Puts + 'static,
+) -> Result<Arc<dyn Store>, String> {
+    let mut inner = inner(opening, plan, builder)?;
+    inner.puts = Some(Box::new(puts));
+    Ok(Arc::new(DalStore(Arc::new(inner))))
+}
+
+fn inner(opening: &Opening<'_>, plan: Plan, builder: impl Builder) -> Result<Inner, String> {
     probe::check(opening.options.get(probe::SETTING.name))?;
     let operator = Operator::new(builder).map_err(|error| error.message().to_owned())?;
-    let transport = Transport(ReqwestTransport::new(http::client()?));
+    let transport = Transport::new(opening, http::client()?)?;
     let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
     let kept = match probe::said(opening.options.get(probe::SETTING.name)) {
         Some(said) => OnceCell::from(Conditions {
@@ -134,24 +187,59 @@ pub(crate) fn open(
         None if plan.says == NONE => OnceCell::from(NONE),
         None => OnceCell::new(),
     };
-    Ok(Arc::new(DalStore(Arc::new(Inner {
+    Ok(Inner {
         root: format!("{}://{}/", opening.scheme, opening.authority),
         plan,
         service: Arc::clone(operator.base_service()),
         context,
         patience: Arc::clone(opening.patience),
         listers: Listers::default(),
+        #[cfg(feature = "webdav")]
+        puts: None,
+        #[cfg(feature = "signed")]
+        beyond: None,
         kept,
-    }))))
+    })
 }
 
 /// No conditions at all.
 pub(crate) const NONE: Conditions = Conditions { if_absent: false, if_match: false };
 
+#[cfg(feature = "signed")]
+const NO_BUCKETS: &str = "there is no bucket";
+
 /// For services that hold every key.
 #[cfg(feature = "ipfs")]
 pub(crate) fn no_fault(_: &str) -> Option<&'static str> {
     None
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether objects have other names while they are written.
+    fn has_stages(&self) -> bool {
+        self.staged || self.is_streamed()
+    }
+
+    #[cfg(any(feature = "sftp", feature = "webdav"))]
+    fn is_streamed(&self) -> bool {
+        self.pieces == Pieces::Stream
+    }
+
+    #[cfg(not(any(feature = "sftp", feature = "webdav")))]
+    fn is_streamed(&self) -> bool {
+        false
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Whether versions that are written within a second may be taken for one another.
+    fn is_by_time(self) -> bool {
+        !matches!(self, Self::Etag | Self::Version)
+    }
 }
 
 // === impl DalStore ===
@@ -175,6 +263,9 @@ impl DalStore {
 
     fn check(&self, key: &str) -> Result<()> {
         key::check(self, key)?;
+        if self.plan().has_stages() && key.split('/').any(|it| it.starts_with(write::STAGE)) {
+            return key::invalid(self, key, "reserved for objects that are being written");
+        }
         match (self.plan().fault)(key) {
             None => Ok(()),
             Some(reason) => key::invalid(self, key, reason),
@@ -212,7 +303,9 @@ impl DalStore {
             }
             .boxed()
         };
-        let found = probe::run(&keys, self.plan().says, &put).await;
+        let (patience, location) = (&*self.0.patience, self.url(key));
+        let probe = Probe { keys: &keys, put: &put, patience, location };
+        let found = probe::run(&probe, self.plan().says).await;
         for key in &keys {
             if let Err(error) = write::delete(self, key).await {
                 tracing::warn!(%error, "what a probe wrote was left behind");
@@ -271,7 +364,10 @@ impl Store for DalStore {
     async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
         self.check(key)?;
         self.require(key, &options.mode, Operation::Write).await?;
-        Ok(Box::new(Upload::new(self.clone(), key, options)))
+        Ok(match self.plan().is_streamed() {
+            true => Box::new(Staged::new(self.clone(), key, options)),
+            false => Box::new(Upload::new(self.clone(), key, options)),
+        })
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -303,6 +399,11 @@ impl Store for DalStore {
 
     async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {
         self.check(key)?;
+        #[cfg(feature = "signed")]
+        if let Some(beyond) = &self.0.beyond {
+            let location = &*self.url(key);
+            return beyond.presign(At { location, key }, verb, expires).await;
+        }
         let can = self.service().capability_dyn();
         let range = BytesRange::default();
         let operation = match verb {
@@ -327,6 +428,29 @@ impl Store for DalStore {
         let presign = OpPresign::new(operation, expires);
         let signed = self.service().presign_dyn(self.context(), key, presign);
         Ok(self.ask(key, signed).await?.into_presigned_request().uri().to_string())
+    }
+
+    #[cfg(feature = "signed")]
+    async fn create(&self) -> Result<()> {
+        let location = self.to_string();
+        match &self.0.beyond {
+            Some(beyond) => beyond.create(&location).await,
+            None => Err(Error::unsupported(location, Operation::CreateBucket, NO_BUCKETS)),
+        }
+    }
+
+    #[cfg(feature = "signed")]
+    async fn remove(&self) -> Result<()> {
+        let location = self.to_string();
+        let Some(beyond) = &self.0.beyond else {
+            return Err(Error::unsupported(location, Operation::RemoveBucket, NO_BUCKETS));
+        };
+        // Azure removes a container with all that is in it.
+        self.0.listers.forget();
+        if !list::page(self, "", &ListOptions::default().limit(1)).await?.entries.is_empty() {
+            return Err(Error::Precondition { location, reason: "the bucket is not empty" });
+        }
+        beyond.remove(&location).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

@@ -9,16 +9,36 @@ use http::header::CONTENT_TYPE;
 use opendal_core::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
+use crate::{Opening, Setting};
+
 /// What the last answer to a request said.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: Option<u16>,
     /// For how long the store wants no more requests.
     pub(super) wait: Option<Duration>,
+    /// Why there were no credentials for it.
+    #[cfg(feature = "signed")]
+    pub(super) unsigned: Option<super::signed::Unsigned>,
 }
 
+/// Where keys are exchanged for tokens, if not where the vendor does it.
+pub(crate) const TOKEN_ENDPOINT: Setting = Setting {
+    name: "token_endpoint",
+    variable: None,
+    secret: false,
+    doc: "where a service account's key is exchanged for a token, if not at \
+          https://oauth2.googleapis.com/token: an address in a private network that leads there",
+};
+
+/// Where Google does it, which is not to be said otherwise to those who ask.
+const GOOGLES_TOKENS: &str = "https://oauth2.googleapis.com/token";
+
 /// A client for OpenDAL.
-pub(super) struct Transport(pub(super) ReqwestTransport);
+pub(super) struct Transport {
+    client: ReqwestTransport,
+    tokens: Option<http::Uri>,
+}
 
 /// A condition that is never sent. With any condition on versions OpenDAL writes to Google in
 /// resumable uploads; without, by a protocol of S3's kind that emulators do not have.
@@ -41,12 +61,33 @@ tokio::task_local! {
 pub(super) async fn noted<F: Future>(request: F) -> (F::Output, Answer) {
     let noted = async {
         let output = request.await;
-        (output, ANSWER.with(|answer| *answer.borrow()))
+        (output, ANSWER.with(RefCell::take))
     };
     ANSWER.scope(RefCell::default(), noted).await
 }
 
+/// Notes why a request could not be signed.
+#[cfg(feature = "signed")]
+pub(super) fn note_unsigned(unsigned: super::signed::Unsigned) {
+    let note = |answer: &RefCell<Answer>| answer.borrow_mut().unsigned = Some(unsigned);
+    // Outside of `noted` nobody asks.
+    ANSWER.try_with(note).unwrap_or_default();
+}
+
 // === impl Transport ===
+
+impl Transport {
+    pub(super) fn new(opening: &Opening<'_>, client: reqwest::Client) -> Result<Self, String> {
+        let tokens = opening.options.get(TOKEN_ENDPOINT.name).map(str::parse::<http::Uri>);
+        let tokens = tokens.transpose().ok().filter(|tokens| {
+            tokens.as_ref().is_none_or(|tokens| {
+                tokens.host().is_some() && matches!(tokens.scheme_str(), Some("http" | "https"))
+            })
+        });
+        let tokens = tokens.ok_or("`token_endpoint` is no URL: https://host/token")?;
+        Ok(Self { client: ReqwestTransport::new(client), tokens })
+    }
+}
 
 impl HttpTransport for Transport {
     async fn fetch(
@@ -59,15 +100,21 @@ impl HttpTransport for Transport {
         {
             *request.uri_mut() = uri;
         }
+        if uri == GOOGLES_TOKENS
+            && let Some(tokens) = &self.tokens
+        {
+            *request.uri_mut() = tokens.clone();
+        }
         // Google's own default, which emulators need to be told.
         if uri.contains(MEDIA) && !request.headers().contains_key(CONTENT_TYPE) {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
         }
-        let answered = self.0.fetch(request).await;
+        let answered = self.client.fetch(request).await;
         let answer = match &answered {
             Ok(response) => Answer {
                 status: Some(response.status().as_u16()),
                 wait: retry_after(response.headers()),
+                ..Answer::default()
             },
             Err(_) => Answer::default(),
         };

@@ -11,7 +11,7 @@ use opendal_core::Buffer;
 use opendal_core::raw::oio;
 use tokio::sync::Mutex;
 
-use super::{DalStore, Pieces, error, write};
+use super::{DalStore, error, write};
 use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
 /// Bytes of the first parts; what OpenDAL keeps on its way beside the one that is gathered is four
@@ -22,7 +22,7 @@ const PART_BYTES: usize = 8 << 20;
 const DOUBLED_EVERY: usize = 1_000;
 
 /// The slowest that a part may go up, in bytes per second.
-const UPLOAD_MIN: u64 = 64 << 10;
+pub(super) const UPLOAD_MIN: u64 = 64 << 10;
 
 /// An object on its way up.
 pub(super) struct Upload {
@@ -63,7 +63,8 @@ impl Upload {
         self.size += bytes.len() as u64;
         self.gathered_bytes += bytes.len();
         self.gathered.push_back(bytes);
-        if let Pieces::Whole(most) = self.store.plan().pieces {
+        #[cfg(any(feature = "hdfs", feature = "ipfs"))]
+        if let super::Pieces::Whole(most) = self.store.plan().pieces {
             if self.gathered_bytes > most {
                 let reason = "it takes objects in one piece alone, and this one is too large to \
                               be gathered in memory; write several, or to another store";
@@ -176,6 +177,11 @@ impl Writer for Upload {
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
         self.fails()?;
         self.end().await
+    }
+
+    async fn abort(mut self: Box<Self>) -> Result<()> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        self.ask(0, &writer, |writer| writer.abort_dyn()).await
     }
 }
 

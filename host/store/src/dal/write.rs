@@ -23,11 +23,11 @@ pub(super) const STAGE: &str = ".samara-half-";
 const BYTES: &str = "application/octet-stream";
 
 /// The resolution of times of modification.
-const RESOLUTION: Duration = Duration::from_secs(1);
+pub(super) const RESOLUTION: Duration = Duration::from_secs(1);
 
 /// How often a write is refused because another one makes the same directory at that moment, which
 /// servers of files take for a lack of permission.
-const SAME_DIRECTORY_MAX: usize = 3;
+pub(super) const SAME_DIRECTORY_MAX: usize = 3;
 
 /// Removals on their way at once where the service has no request for many.
 const DELETES_AT_ONCE: usize = 8;
@@ -98,8 +98,7 @@ pub(super) async fn put(
         Err(error) => return Err(error),
     };
     loop {
-        let parent = key.rfind('/').map_or("", |slash| &key[..=slash]);
-        let stage = format!("{parent}{STAGE}{:016x}", random());
+        let stage = stage(key);
         let staged = put_directly(store, &stage, body.clone(), options).await;
         let renamed = match staged {
             Ok(_) => {
@@ -123,6 +122,16 @@ pub(super) async fn put(
         // Another version must be another one for those who know the one before.
         tokio::time::sleep(RESOLUTION).await;
     }
+}
+
+/// A name beside that of an object.
+pub(super) fn stage(key: &str) -> String {
+    format!("{}{STAGE}{:016x}", parent(key), random())
+}
+
+/// What an object's name begins with, up to the last `/`.
+pub(super) fn parent(key: &str) -> &str {
+    key.rfind('/').map_or("", |slash| &key[..=slash])
 }
 
 /// One request.
@@ -211,7 +220,7 @@ pub(super) async fn delete_many(store: &DalStore, keys: &[String]) -> Result<()>
     removals.buffer_unordered(DELETES_AT_ONCE).try_collect().await
 }
 
-async fn remove(store: &DalStore, keys: &[String]) -> Result<()> {
+pub(super) async fn remove(store: &DalStore, keys: &[String]) -> Result<()> {
     let remove = async {
         let mut deleter = store.service().delete_dyn(store.context())?;
         for key in keys {

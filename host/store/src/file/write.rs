@@ -3,10 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::JoinSet;
 
 use super::{Place, TEMPORARY, Version, blocking};
 use crate::{Error, Metadata, PutMode, Result, Writer};
@@ -16,22 +19,32 @@ use crate::{Error, Metadata, PutMode, Result, Writer};
 pub(super) struct Temporary {
     place: Place,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
 }
 
 /// The [`Writer`] of files.
 #[derive(Debug)]
 pub(super) struct FileWriter {
-    /// `None` after a failure, or while another thread writes.
+    /// `None` after a failure.
     temporary: Option<Temporary>,
     url: String,
     mode: PutMode,
+    /// What was gathered, and where in the file it belongs.
     pending: Vec<Bytes>,
     pending_length: usize,
+    at: u64,
+    /// What other threads write meanwhile.
+    writes: JoinSet<Result<()>>,
+    /// Whether somebody waits for those. Who does not wait to the end does not know what is written.
+    is_waited_for: bool,
 }
 
 /// Bytes that a writer gathers before it writes them.
-const PENDING_MAX: usize = 1 << 20;
+const PENDING_MAX: usize = 2 << 20;
+
+/// Pieces of as many bytes that are written at the same moment: a thread copies into memory more
+/// slowly than bytes come from a near server. They are all that a writer holds.
+const WRITES_AT_ONCE: usize = 3;
 
 /// Names to try before giving up; with 64 random bits the second is hardly ever needed.
 const NAMES_MAX: usize = 8;
@@ -61,7 +74,7 @@ impl Temporary {
             created => created,
         };
         let (path, file) = created.map_err(|error| place.write_error(error))?;
-        Ok(Self { place, path, file })
+        Ok(Self { place, path, file: Arc::new(file) })
     }
 
     fn create(place: &Place) -> io::Result<(PathBuf, File)> {
@@ -79,12 +92,12 @@ impl Temporary {
 
     /// Appends bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| self.place.write_error(error))
+        (&*self.file).write_all(bytes).map_err(|error| self.place.write_error(error))
     }
 
     /// Appends all of a file.
     pub(super) fn copy_from(&mut self, source: &mut File) -> Result<()> {
-        let copied = io::copy(source, &mut self.file);
+        let copied = io::copy(source, &mut &*self.file);
         copied.map(drop).map_err(|error| self.place.write_error(error))
     }
 
@@ -157,22 +170,55 @@ impl Place {
 
 impl FileWriter {
     pub(super) fn new(temporary: Temporary, mode: PutMode) -> Self {
-        let url = temporary.place.url.clone();
-        Self { temporary: Some(temporary), url, mode, pending: Vec::new(), pending_length: 0 }
+        Self {
+            url: temporary.place.url.clone(),
+            temporary: Some(temporary),
+            mode,
+            pending: Vec::new(),
+            pending_length: 0,
+            at: 0,
+            writes: JoinSet::new(),
+            is_waited_for: false,
+        }
     }
 
-    /// Writes what was gathered.
-    async fn flush(&mut self) -> Result<Temporary> {
-        let Some(mut temporary) = self.temporary.take() else {
+    /// Has what was gathered written where it belongs.
+    fn flush(&mut self) -> Result<()> {
+        let Some(temporary) = self.temporary.as_ref().filter(|_| !self.is_waited_for) else {
             return Err(Error::generic(&self.url, "the writer failed or was interrupted before"));
         };
-        let pending = std::mem::take(&mut self.pending);
-        self.pending_length = 0;
-        blocking(move || {
-            pending.iter().try_for_each(|bytes| temporary.write(bytes))?;
-            Ok(temporary)
-        })
-        .await
+        let (place, file) = (temporary.place.clone(), Arc::clone(&temporary.file));
+        let (pending, mut at) = (std::mem::take(&mut self.pending), self.at);
+        self.at += std::mem::take(&mut self.pending_length) as u64;
+        self.writes.spawn_blocking(move || {
+            for bytes in pending {
+                file.write_all_at(&bytes, at).map_err(|error| place.write_error(error))?;
+                at += bytes.len() as u64;
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Waits until no more than so many pieces are being written.
+    async fn settle(&mut self, most: usize) -> Result<()> {
+        self.is_waited_for = true;
+        while self.writes.len() > most {
+            let written = match self.writes.join_next().await {
+                Some(Ok(written)) => written,
+                Some(Err(error)) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(error) => Err(Error::unavailable(&self.url, error)),
+                },
+                None => Ok(()),
+            };
+            if written.is_err() {
+                self.temporary = None;
+            }
+            written?;
+        }
+        self.is_waited_for = false;
+        Ok(())
     }
 }
 
@@ -182,13 +228,18 @@ impl Writer for FileWriter {
         self.pending_length += bytes.len();
         self.pending.push(bytes);
         if self.pending_length >= PENDING_MAX || self.temporary.is_none() {
-            self.temporary = Some(self.flush().await?);
+            self.flush()?;
+            self.settle(WRITES_AT_ONCE).await?;
         }
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
-        let temporary = self.flush().await?;
+        self.flush()?;
+        self.settle(0).await?;
+        let Some(temporary) = self.temporary.take() else {
+            return Err(Error::generic(&self.url, "the writer failed before"));
+        };
         let mode = self.mode.clone();
         blocking(move || temporary.publish(&mode)).await
     }

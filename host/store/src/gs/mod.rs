@@ -6,13 +6,23 @@
 //! - The etag of an object is its generation, which answers of all kinds have.
 //! - Objects in pieces go up in resumable uploads, one piece after the other. A writer that is
 //!   dropped cancels its upload.
-//! - Buckets are made and removed by other means (`gcloud storage buckets create`).
-//! - Presigned URLs are for reading and writing, and need a service account's key.
+//! - Buckets are made in a project, which is a setting, and where another setting says.
+//! - A service account's key is exchanged for a token once an hour, at Google's endpoint or, where a
+//!   setting says so, at another that passes it on.
+//! - Presigned URLs need a service account's key; the machine's account signs by a request of its
+//!   own.
+//!
+//! `bucket.rs` has what OpenDAL does not, `credentials.rs` finds credentials for both.
+
+mod bucket;
+mod credentials;
 
 use std::sync::Arc;
 
 use opendal_service_gcs::Gcs;
 
+use self::bucket::Bucket;
+use self::credentials::Tokens;
 use crate::dal::{self, Identity, Layout, Pieces, Plan};
 use crate::{Conditions, Opening, Row, Setting, Store, probe};
 
@@ -22,6 +32,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "Google Cloud Storage: gs://bucket/key",
 };
 
@@ -50,6 +61,18 @@ const ENDPOINT: Setting = Setting {
     doc: "where the store is, if not Google's: http://127.0.0.1:9023; spoken to without credentials \
           unless some are set",
 };
+const PROJECT: Setting = Setting {
+    name: "project",
+    variable: Some("GOOGLE_CLOUD_PROJECT"),
+    secret: false,
+    doc: "the project in which buckets are made",
+};
+const LOCATION: Setting = Setting {
+    name: "location",
+    variable: None,
+    secret: false,
+    doc: "where buckets are made, if not in the US: EU, europe-west3, …",
+};
 const ANONYMOUS: Setting = Setting {
     name: "anonymous",
     variable: None,
@@ -57,8 +80,17 @@ const ANONYMOUS: Setting = Setting {
     doc: "no credentials at all, for public buckets",
 };
 
-const SETTINGS: &[Setting] =
-    &[CREDENTIALS_FILE, CREDENTIALS, TOKEN, ENDPOINT, ANONYMOUS, probe::SETTING];
+const SETTINGS: &[Setting] = &[
+    CREDENTIALS_FILE,
+    CREDENTIALS,
+    TOKEN,
+    dal::TOKEN_ENDPOINT,
+    ENDPOINT,
+    PROJECT,
+    LOCATION,
+    ANONYMOUS,
+    probe::SETTING,
+];
 
 const PLAN: Plan = Plan {
     identity: Identity::Version,
@@ -77,28 +109,22 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
         return Err("the name of the bucket is missing: `gs://bucket/key`".to_owned());
     }
     let mut builder = Gcs::default().bucket(bucket);
-    let mut has_credentials = false;
-    if let Some(file) = options.value(&CREDENTIALS_FILE) {
-        builder = builder.credential_path(file);
-        has_credentials = true;
-    }
-    if let Some(content) = options.value(&CREDENTIALS) {
-        builder = builder.credential(content);
-        has_credentials = true;
-    }
-    if let Some(token) = options.value(&TOKEN) {
-        builder = builder.token(token.to_owned());
-        has_credentials = true;
-    }
+    let says = [&CREDENTIALS_FILE, &CREDENTIALS, &TOKEN];
+    let has_credentials = says.iter().any(|setting| options.value(setting).is_some());
     let mut anonymous = options.flag(ANONYMOUS.name)?.unwrap_or(false);
     if let Some(endpoint) = options.value(&ENDPOINT) {
         builder = builder.endpoint(endpoint.trim_end_matches('/'));
         anonymous |= !has_credentials;
     }
-    if anonymous {
-        builder = builder.skip_signature();
-    }
-    dal::open(opening, PLAN, builder)
+    builder = match anonymous {
+        true => builder.skip_signature(),
+        // All that is to be looked for is in our chain.
+        false => builder
+            .credential_provider_chain(Tokens::of(options)?)
+            .disable_config_load()
+            .disable_vm_metadata(),
+    };
+    dal::open_beyond(opening, PLAN, builder, Bucket::new(opening, anonymous)?)
 }
 
 /// Google refuses these everywhere.

@@ -17,6 +17,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "HDFS by WebHDFS, not tried against a server: hdfs://host:port/absolute/path",
 };
 

@@ -19,7 +19,7 @@ pub(crate) async fn check(location: &str, response: Response) -> Result<Response
     let (status, wait) = (response.status(), retry_after(&response));
     let mut text = format!("status {status}");
     if is_text(&response)
-        && let Some(said) = beginning(response).await
+        && let Some(said) = said(response).await
     {
         text = format!("{text}: {said}");
     }
@@ -66,7 +66,8 @@ fn is_text(response: &Response) -> bool {
     ["text/plain", "application/json", "application/xml"].iter().any(|k| kind.starts_with(k))
 }
 
-async fn beginning(mut response: Response) -> Option<String> {
+/// The beginning of an answer, in one line.
+pub(crate) async fn said(mut response: Response) -> Option<String> {
     let bytes = response.chunk().await.ok()??;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]).into_owned();
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))

@@ -7,7 +7,8 @@
 //!   a second; without that the size alone, which misses changes that keep it.
 //! - Servers that know no ranges send the whole object, of which the rest is dropped. Where one
 //!   says no length, the object is read into memory to count it, up to [`COUNTED_BYTES_MAX`].
-//! - Up to 10 redirects are followed.
+//! - Up to 10 redirects are followed, but none from the public network into a private one, nor to
+//!   where clouds answer with a machine's credentials (`redirect.rs`).
 //! - There are no listings and no writes: each object is named by its URL.
 //!
 //! The client for other stores that speak HTTP is made here too (`client.rs`).
@@ -15,6 +16,10 @@
 mod answer;
 mod client;
 mod read;
+mod redirect;
+pub mod resolver;
+#[cfg(any(feature = "swift", feature = "webdav"))]
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -24,15 +29,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::{Client, Url};
+use reqwest::Url;
 
-#[cfg(feature = "swift")]
+#[cfg(feature = "signed")]
+pub(crate) use self::answer::said;
+#[cfg(any(feature = "az", feature = "gs", feature = "swift", feature = "webdav"))]
 pub(crate) use self::answer::{check, unanswered};
+#[cfg(any(feature = "opendal", feature = "swift"))]
 pub(crate) use self::client::client;
 #[cfg(feature = "redis")]
 pub(crate) use self::client::encrypted;
 #[cfg(feature = "swift")]
 pub(crate) use self::read::{asked, body_of, days, described, range_header};
+use self::redirect::Clients;
+#[cfg(any(feature = "swift", feature = "webdav"))]
+pub(crate) use self::stream::Streamed;
 use crate::error::redact;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
@@ -45,6 +56,7 @@ pub(crate) const HTTP: Row = Row {
     open,
     settings: &[],
     remote: true,
+    program: None,
     doc: "public data, to read: http://host/path",
 };
 
@@ -62,7 +74,7 @@ const NO_LISTS: &str = "HTTP has no listings; name each object by its URL";
 struct HttpStore {
     /// With its final `/`.
     root: String,
-    client: Client,
+    clients: Clients,
 }
 
 fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
@@ -71,7 +83,7 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
         return Err("the host is missing: `https://host/path`".to_owned());
     }
     Url::parse(&root).map_err(|error| format!("it names no host: {error}"))?;
-    Ok(Arc::new(HttpStore { root, client: client()? }))
+    Ok(Arc::new(HttpStore { root, clients: Clients::new()? }))
 }
 
 // === impl HttpStore ===

@@ -6,12 +6,13 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderName, LAST_MODIFIED, RANGE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    LAST_MODIFIED,
 };
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 
 use super::answer::{check, unanswered};
+use super::redirect::Asked;
 use super::{COUNTED_BYTES_MAX, HttpStore};
 use crate::{Error, GetOptions, Metadata, Object, Result, window};
 
@@ -104,8 +105,8 @@ async fn counted(
 /// Size and etag, and the media type.
 pub(super) async fn head(store: &HttpStore, key: &str) -> Result<(Metadata, Option<String>)> {
     let (location, url) = (store.shown(key), store.url(key)?);
-    let head = store.client.head(url).header(ACCEPT_ENCODING, "identity").send().await;
-    let head = head.map_err(|error| unanswered(&location, error))?;
+    let asked = Asked { method: Method::HEAD, url, range: None, location: &location };
+    let head = store.clients.send(asked).await?;
     if head.status().is_success() {
         let said = described(&location, &head)?;
         // Some answer 0 because they send nothing.
@@ -134,11 +135,9 @@ pub(super) async fn head(store: &HttpStore, key: &str) -> Result<(Metadata, Opti
 }
 
 async fn send(store: &HttpStore, key: &str, range: Option<&Range<u64>>) -> Result<Response> {
-    let mut get = store.client.get(store.url(key)?).header(ACCEPT_ENCODING, "identity");
-    if let Some(range) = range {
-        get = get.header(RANGE, range_header(range));
-    }
-    get.send().await.map_err(|error| unanswered(&store.shown(key), error))
+    let (location, url) = (store.shown(key), store.url(key)?);
+    let range = range.map(range_header);
+    store.clients.send(Asked { method: Method::GET, url, range, location: &location }).await
 }
 
 /// RFC 9110, 14.1.2: both ends are part of the range.

@@ -6,7 +6,7 @@ use crate::Locator;
 use crate::conformance::tests::block_on;
 
 fn store(authority: &str) -> HttpStore {
-    HttpStore { root: format!("https://{authority}/"), client: client().unwrap() }
+    HttpStore { root: format!("https://{authority}/"), clients: Clients::new().unwrap() }
 }
 
 #[test]
@@ -28,6 +28,8 @@ fn names_are_sent_as_they_are() {
         let error = store.url(key).unwrap_err();
         assert!(matches!(error, Error::InvalidKey { .. }), "{key}: {error}");
     }
+    let error = store.url("a//b?sig=00ff&u=1").unwrap_err();
+    assert_eq!(error.location(), "https://h/a//b?sig=…&u=1");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: &[ENDPOINT],
     remote: true,
+    program: None,
     doc: "IPFS by a gateway, to read, not tried against a server: ipfs://CID/path",
 };
 

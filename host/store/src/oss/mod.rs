@@ -17,6 +17,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "Alibaba Cloud OSS, not tried against a server: oss://bucket/key",
 };
 

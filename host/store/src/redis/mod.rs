@@ -40,6 +40,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "values of Redis: redis://host:port/key",
 };
 

@@ -12,7 +12,7 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls;
 
-use crate::{Options, Setting};
+use crate::{Options, Setting, probe};
 
 /// The region that a store has where none is named, as long as it is not Amazon's.
 pub(super) const FIRST_REGION: &str = "us-east-1";
@@ -39,7 +39,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("secret_access_key", true, "credentials for this store alone"),
     setting("session_token", true, "credentials for this store alone"),
     setting("checksums", false, "`when_required` for a store that refuses CRC headers"),
-    setting("conditional_writes", false, "`trust` or `never`, in place of trying them out"),
+    probe::SETTING,
 ];
 
 /// Refuses settings that cannot be.
@@ -55,7 +55,7 @@ pub(super) fn check(options: &Options) -> Result<(), String> {
         return Err(format!("`endpoint` is `{endpoint}`, and should be a URL with `http(s)://`"));
     }
     one_of(options, "checksums", &["when_required", "when_supported"])?;
-    one_of(options, "conditional_writes", &["trust", "never", "probe"])
+    probe::check(options.get(probe::SETTING.name))
 }
 
 fn one_of(options: &Options, name: &str, values: &[&str]) -> Result<(), String> {

@@ -6,13 +6,13 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, future};
 
 use super::{S3Store, error, read, write};
 use crate::adapters::random;
-use crate::{Conditions, Error, Operation, PutMode, PutOptions, Request, Result};
+use crate::probe::{self, Probe, Replaced};
+use crate::{Conditions, Error, Metadata, Operation, PutMode, Result};
 
 /// What was found out of a store.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +24,6 @@ pub(super) struct Kept {
     quotes: bool,
 }
 
-/// Writers of a race for one key.
-const RACERS: usize = 8;
-
-/// Races: a store that is wrong mostly lets several win each.
-const RACES: usize = 2;
-
-const IF_ABSENT: &str = "it does not keep put-if-absent, which was tried; write without it";
-const IF_MATCH: &str = "it does not keep put-if-match, which was tried; write without it";
 const IN_PARTS: &str = "it keeps put-if-absent only for objects that go up in one piece, up to \
                         8 MiB; write larger ones with `put`, or without the condition";
 
@@ -42,15 +34,12 @@ pub(super) async fn require(
     mode: &PutMode,
     operation: Operation,
 ) -> Result<()> {
-    let Conditions { if_absent, if_match } = kept(store, key).await?.conditions;
-    let (is_kept, reason) = match mode {
-        PutMode::Overwrite => (true, ""),
-        PutMode::IfAbsent => (if_absent, IF_ABSENT),
-        PutMode::IfMatch(_) => (if_match, IF_MATCH),
-    };
-    match is_kept {
-        true => Ok(()),
-        false => Err(Error::unsupported(store.url(key), operation, reason)),
+    match mode {
+        PutMode::Overwrite => Ok(()),
+        _ => {
+            let kept = kept(store, key).await?.conditions;
+            probe::require(kept, store.url(key), mode, operation)
+        }
     }
 }
 
@@ -79,21 +68,12 @@ fn find_out<'a>(store: &'a S3Store, key: &'a str) -> BoxFuture<'a, Result<Kept>>
 }
 
 async fn ask(store: &S3Store, key: &str) -> Result<Kept> {
-    let all = |kept| Kept {
-        conditions: Conditions { if_absent: kept, if_match: kept },
-        in_parts: kept,
-        quotes: true,
-    };
-    match store.0.options.get("conditional_writes") {
-        Some("trust") => return Ok(all(true)),
-        Some("never") => return Ok(all(false)),
-        _ => {}
+    if let Some(conditions) = probe::said(store.0.options.get(probe::SETTING.name)) {
+        return Ok(Kept { conditions, in_parts: conditions.if_absent, quotes: true });
     }
-    let beside = key.rfind('/').map_or("", |slash| &key[..=slash]);
-    let probe = Probe { store, prefix: format!("{beside}.samara-probe-{:016x}", random()) };
-    let found = probe.run().await;
-    let names: Vec<String> = (0..=RACES).map(|n| probe.key(n)).collect();
-    if let Err(error) = write::delete_many(store, &names).await {
+    let keys = probe::keys(key);
+    let found = run(store, &keys).await;
+    if let Err(error) = write::delete_many(store, &keys).await {
         tracing::warn!(%error, "what a probe wrote was left behind");
     }
     let found = found?;
@@ -103,138 +83,82 @@ async fn ask(store: &S3Store, key: &str) -> Result<Kept> {
     Ok(found)
 }
 
-/// What was found; nothing where the store does not know the condition.
-fn known<T>(found: Result<T>) -> Result<Option<T>> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(Error::Unsupported { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+async fn run(store: &S3Store, keys: &[String]) -> Result<Kept> {
+    let quoted = |key: String, mode: PutMode| put(store, key, mode, true).boxed();
+    let bare = |key: String, mode: PutMode| put(store, key, mode, false).boxed();
+    let (patience, location) = (&*store.0.patience, store.url(&keys[0]));
+    let probe = Probe { keys, put: &quoted, patience, location };
+    let if_absent = probe.if_absent().await?;
+    // A store that takes the etag in one way refuses all of them in the other.
+    let (replaced, quotes) = match probe.if_match().await? {
+        Replaced::Never => {
+            let probe = Probe { keys, put: &bare, patience, location: probe.location.clone() };
+            (probe.if_match().await?, false)
+        }
+        replaced => (replaced, true),
+    };
+    let in_parts = if_absent && probe.patiently(|| in_parts(store, &keys[0]).boxed()).await?;
+    let conditions = Conditions { if_absent, if_match: replaced == Replaced::Once };
+    Ok(Kept { conditions, in_parts, quotes })
 }
 
-struct Probe<'a> {
-    store: &'a S3Store,
-    prefix: String,
+/// Whether an object that is there keeps its place before one that comes in parts.
+async fn in_parts(store: &S3Store, key: &str) -> Result<bool> {
+    let (client, bucket) = (store.client().await?, store.bucket());
+    let failed = |error: aws_sdk_s3::Error| Error::unavailable(store.url(key), error);
+    let create = client.create_multipart_upload().bucket(bucket).key(key);
+    let created = create.send().await.map_err(|error| failed(error.into()))?;
+    let id = created.upload_id().unwrap_or_default();
+    let part = client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(1);
+    let part = part.body(ByteStream::from_static(b"2")).send().await;
+    let part = part.map_err(|error| failed(error.into()))?;
+    let part = CompletedPart::builder().part_number(1).set_e_tag(part.e_tag().map(str::to_owned));
+    let parts = CompletedMultipartUpload::builder().parts(part.build()).build();
+    let complete = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id);
+    let complete = complete.multipart_upload(parts).if_none_match("*").send().await;
+    let kept = match &complete {
+        Ok(_) => return Ok(false),
+        Err(error) => error::status(error) == Some(412),
+    };
+    let abort = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
+    drop(abort.send().await);
+    Ok(kept)
 }
 
-impl Probe<'_> {
-    fn key(&self, n: usize) -> String {
-        format!("{}-{n}", self.prefix)
-    }
+/// Bytes that are written in a race for a version. A server that looks at the version first and takes
+/// the body then, as Ceph does, is seen to be wrong where the body takes a moment.
+const MATCH_BYTES: usize = 16 << 10;
 
-    async fn run(&self) -> Result<Kept> {
-        let mut if_absent = true;
-        for race in 0..RACES {
-            if_absent = if_absent && known(self.race(race).await)?.unwrap_or(false);
-        }
-        let (if_match, quotes) = known(self.if_match().await)?.unwrap_or((false, true));
-        let in_parts = if_absent && self.patiently(|| self.in_parts().boxed()).await?;
-        let conditions = Conditions { if_absent, if_match };
-        Ok(Kept { conditions, in_parts, quotes })
+/// Writes a few bytes; none where the condition was refused.
+async fn put(
+    store: &S3Store,
+    key: String,
+    mode: PutMode,
+    quotes: bool,
+) -> Result<Option<Metadata>> {
+    let put = store.client().await?.put_object().bucket(store.bucket()).key(&key);
+    let is_match = matches!(mode, PutMode::IfMatch(_));
+    let put = match mode {
+        PutMode::Overwrite => put,
+        PutMode::IfAbsent => put.if_none_match("*"),
+        PutMode::IfMatch(etag) if quotes => put.if_match(read::quoted(&etag)),
+        PutMode::IfMatch(etag) => put.if_match(etag),
+    };
+    // Each writes something else, so that etags differ.
+    let mut body = random().to_le_bytes().to_vec();
+    if is_match {
+        body.resize(MATCH_BYTES, 0);
     }
-
-    /// Tries again what may pass.
-    async fn patiently<'a, T: Send>(
-        &'a self,
-        attempt_at: impl FnMut() -> BoxFuture<'a, Result<T>> + Send,
-    ) -> Result<T> {
-        let patience = &self.store.0.patience;
-        let location = self.store.url(&self.prefix);
-        let time = patience.policy().answer;
-        let asked = Request { operation: Operation::Put, location: &location, time };
-        patience.request(asked, attempt_at).await
-    }
-
-    /// Whether not more than one of several writers succeeds, and none that comes later.
-    async fn race(&self, n: usize) -> Result<bool> {
-        let racers = (0..RACERS).map(|_| self.put(n, Some("*".to_owned()), None));
-        let ended = future::join_all(racers).await;
-        // A racer whose answer was lost may have won.
-        let mut won = ended.iter().filter(|won| matches!(won, Ok(true))).count();
-        while won <= 1 {
-            let late = || self.put(n, Some("*".to_owned()), None).boxed();
-            match self.patiently(late).await? {
-                false => return Ok(true),
-                true => won += 1,
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether a wrong etag is refused and the right one taken once, and whether in quotes.
-    async fn if_match(&self) -> Result<(bool, bool)> {
-        for quotes in [true, false] {
-            let written = |etag: &str| if quotes { read::quoted(etag) } else { etag.to_owned() };
-            let wrong = written("0123456789abcdef0123456789abcdef");
-            let mut won = 0;
-            for _ in 0..RACES {
-                let right = written(&self.patiently(|| self.version().boxed()).await?);
-                let wrong = || self.put(RACES, None, Some(wrong.clone())).boxed();
-                if self.patiently(wrong).await? {
-                    return Ok((false, true));
-                }
-                let racers = (0..RACERS).map(|_| self.put(RACES, None, Some(right.clone())));
-                let ended = future::join_all(racers).await;
-                won = ended.iter().filter(|won| matches!(won, Ok(true))).count();
-                // Some stores fail with 500 where several write at once.
-                if won > 1 || won == 1 && ended.iter().any(Result::is_err) {
-                    return Ok((false, true));
-                }
-            }
-            // A store that takes the etag in one way refuses all of them in the other.
-            if won == 1 {
-                return Ok((true, quotes));
-            }
-        }
-        Ok((false, true))
-    }
-
-    /// Writes an object, and says its version.
-    async fn version(&self) -> Result<String> {
-        let (key, options) = (self.key(RACES), PutOptions::default());
-        let put = write::put_object(self.store, &key, Bytes::from("1"), &options);
-        Ok(put.await?.etag)
-    }
-
-    /// Whether an object that is there keeps its place before one that comes in parts.
-    async fn in_parts(&self) -> Result<bool> {
-        let (client, bucket, key) = (self.store.client().await?, self.store.bucket(), self.key(0));
-        let failed = |error: aws_sdk_s3::Error| Error::unavailable(self.store.url(&key), error);
-        let create = client.create_multipart_upload().bucket(bucket).key(&key);
-        let created = create.send().await.map_err(|error| failed(error.into()))?;
-        let id = created.upload_id().unwrap_or_default();
-        let part = client.upload_part().bucket(bucket).key(&key).upload_id(id).part_number(1);
-        let part = part.body(ByteStream::from_static(b"2")).send().await;
-        let part = part.map_err(|error| failed(error.into()))?;
-        let part =
-            CompletedPart::builder().part_number(1).set_e_tag(part.e_tag().map(str::to_owned));
-        let parts = CompletedMultipartUpload::builder().parts(part.build()).build();
-        let complete = client.complete_multipart_upload().bucket(bucket).key(&key).upload_id(id);
-        let complete = complete.multipart_upload(parts).if_none_match("*").send().await;
-        let kept = match &complete {
-            Ok(_) => return Ok(false),
-            Err(error) => error::status(error) == Some(412),
-        };
-        let abort = client.abort_multipart_upload().bucket(bucket).key(&key).upload_id(id);
-        drop(abort.send().await);
-        Ok(kept)
-    }
-
-    /// Whether a conditional write succeeds; that it is refused is no error.
-    async fn put(&self, n: usize, none: Option<String>, same: Option<String>) -> Result<bool> {
-        let key = self.key(n);
-        let put = self.store.client().await?.put_object().bucket(self.store.bucket()).key(&key);
-        let put = put.set_if_none_match(none);
-        let put = put.set_if_match(same);
-        let body = random().to_le_bytes().to_vec();
-        match put.body(body.into()).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error::status(&error), Some(404 | 409 | 412)) => Ok(false),
-            // It does not know the condition.
-            Err(error) if matches!(error::status(&error), Some(400 | 501)) => {
-                Err(Error::unsupported(self.store.url(&key), Operation::Put, IF_ABSENT))
-            }
-            Err(error) => Err(error::of(&self.store.url(&key), &error)),
-        }
+    let size = body.len() as u64;
+    match put.body(body.into()).send().await {
+        Ok(output) => Ok(Some(read::metadata(size, output.e_tag(), None))),
+        Err(error) if matches!(error::status(&error), Some(404 | 409 | 412)) => Ok(None),
+        // It does not know the condition.
+        Err(error) if matches!(error::status(&error), Some(400 | 501)) => Err(Error::unsupported(
+            store.url(&key),
+            Operation::Put,
+            "it does not know the condition",
+        )),
+        Err(error) => Err(error::of(&store.url(&key), &error)),
     }
 }

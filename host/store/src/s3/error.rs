@@ -62,7 +62,7 @@ where
         }
         (501, _) => Error::Unsupported {
             location,
-            operation: crate::Operation::Put,
+            operation,
             reason: "it has not implemented what was asked",
         },
         (507, _) | (_, "QuotaExceeded" | "EntityTooLarge") => {

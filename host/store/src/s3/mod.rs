@@ -49,6 +49,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "Amazon S3 and what speaks its language: s3://bucket/key",
 };
 

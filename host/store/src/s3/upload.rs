@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::{S3Store, conditions, error, read, write};
-use crate::adapters::random;
+use crate::adapters::{TICKET, random};
 use crate::{
     Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Writer,
 };
@@ -32,9 +32,6 @@ const PARTS_AT_ONCE: usize = 4;
 
 /// The slowest that a part may go up, in bytes per second.
 const UPLOAD_MIN: u64 = 64 << 10;
-
-/// The attribute that tells whose an object is when the answer to its completion was lost.
-const TICKET: &str = "samara-put";
 
 /// An object on its way up.
 pub(super) struct Upload {

@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt};
 
 use super::upload::Upload;
 use super::{S3Store, conditions, error, read};
+use crate::key::encoded;
 use crate::{Error, GetOptions, Metadata, Operation, PutMode, PutOptions, Result, Store, Writer};
 
 /// From this size on an object goes up in parts, side by side; each is tried again by itself.
@@ -87,10 +88,21 @@ where
 
 pub(super) async fn delete(store: &S3Store, key: &str) -> Result<()> {
     let delete = store.client().await?.delete_object().bucket(store.bucket()).key(key);
-    match delete.send().await.map_err(|error| error::of(&store.url(key), &error)) {
+    match delete.send().await {
         Ok(_) => Ok(()),
-        Err(Error::NotFound { sought: "an object", .. }) => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if is_missing(&error) => Ok(()),
+        Err(error) => Err(error::of(&store.url(key), &error)),
+    }
+}
+
+/// Whether the object is not there. S3 says nothing then; those that speak its language say this, some
+/// without a code.
+fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match (error::status(error), error::code(error)) {
+        (_, Some("NoSuchKey")) => true,
+        (Some(404), Some(code)) => code == "NotFound",
+        (Some(404), None) => true,
+        _ => false,
     }
 }
 
@@ -165,29 +177,5 @@ pub(super) async fn copy(
     match result.and_then(|result| Some((result.e_tag()?, result.last_modified()))) {
         Some((etag, modified)) => Ok(read::metadata(source.size, Some(etag), modified)),
         None => Ok(read::head(store, to).await?.0),
-    }
-}
-
-/// A key in the header that names what is copied: as in a path.
-fn encoded(key: &str) -> String {
-    let mut text = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                text.push(char::from(byte));
-            }
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_in_headers_are_encoded() {
-        assert_eq!(encoded("a b/ü+%~"), "a%20b/%C3%BC%2B%25~");
     }
 }

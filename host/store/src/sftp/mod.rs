@@ -1,9 +1,9 @@
 //! `sftp://host:port/absolute/path`: files of a machine that is reached by SSH, through its `ssh`
 //! program and with the user's configuration of it.
 //!
-//! - Objects go up under another name beside their own (`.samara-half-…`), whole, gathered in memory
-//!   up to [`OBJECT_BYTES_MAX`], and are renamed. What breaks off leaves such a file, which no
-//!   listing shows.
+//! - Objects of any size go up in one stream, under another name beside their own
+//!   (`.samara-half-…`), and are renamed when they are whole. A writer that is given up removes it;
+//!   a process that dies leaves such a file, which no listing shows and no key names.
 //! - The etag is size and time of modification, whose resolution is a second. Of our own writes
 //!   none gets the etag of the version before; a change by others within a second that keeps the
 //!   size is not seen, nor one while a body is read.
@@ -24,6 +24,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: Some("ssh"),
     doc: "files of a machine reached by SSH: sftp://host:port/absolute/path",
 };
 
@@ -45,13 +46,10 @@ const KNOWN_HOSTS: Setting = Setting {
 
 const SETTINGS: &[Setting] = &[USER, KEY_FILE, KNOWN_HOSTS];
 
-/// Bytes of an object in pieces.
-const OBJECT_BYTES_MAX: usize = 256 << 20;
-
 const PLAN: Plan = Plan {
     identity: Identity::SizeAndTime,
     layout: Layout::Tree,
-    pieces: Pieces::Whole(OBJECT_BYTES_MAX),
+    pieces: Pieces::Stream,
     says: dal::NONE,
     attributes: None,
     staged: true,

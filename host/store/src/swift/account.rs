@@ -128,7 +128,7 @@ impl Account {
         let request =
             self.client.get(url).header("X-Auth-User", user).header("X-Auth-Key", key).send();
         let response = request.await.map_err(|error| http::unanswered(location, error))?;
-        let response = http::check(location, response).await?;
+        let response = http::check(location, response).await.map_err(at_log_in)?;
         let said = |name| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let storage = self.endpoint.clone().or_else(|| said("x-storage-url"));
         match (storage, said("x-auth-token")) {
@@ -137,6 +137,24 @@ impl Account {
             }
             _ => Err(Error::generic(location, "the answer to the log-in has no token")),
         }
+    }
+}
+
+/// An error of the log-in says so: it is not about the object.
+fn at_log_in(error: Error) -> Error {
+    match error {
+        Error::PermissionDenied { location, operation, source } => {
+            let source = format!("the log-in was refused: {source}").into();
+            Error::PermissionDenied { location, operation, source }
+        }
+        Error::NotFound { location, .. } => {
+            Error::generic(location, "there is no log-in at this place; is `auth_url` right?")
+        }
+        Error::Generic { location, operation, source } => {
+            let source = format!("the log-in failed; is `auth_url` right? {source}").into();
+            Error::Generic { location, operation, source }
+        }
+        error => error,
     }
 }
 

@@ -29,9 +29,11 @@ use tokio::sync::OnceCell;
 
 use self::account::{Account, SETTINGS};
 use self::upload::Upload;
+use crate::key::encoded;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Page, Patience, PutMode, PutOptions, Result, Row, Store, Writer, http, key, probe,
+    Operation, Page, Patience, PutMode, PutOptions, Result, Row, Store, Writer, http, key,
+    probe::{self, Probe},
 };
 
 /// The row of `swift:`.
@@ -40,6 +42,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "OpenStack Swift: swift://container/key",
 };
 
@@ -163,7 +166,9 @@ impl SwiftStore {
             }
             .boxed()
         };
-        let found = probe::run(&keys, SAYS, &put).await;
+        let (patience, location) = (&*self.0.patience, self.url(key));
+        let probe = Probe { keys: &keys, put: &put, patience, location };
+        let found = probe::run(&probe, SAYS).await;
         if let Err(error) = self.delete_many(&keys).await {
             tracing::warn!(%error, "what a probe wrote was left behind");
         }
@@ -228,20 +233,6 @@ fn headers_of(location: &str, options: &PutOptions) -> Result<HeaderMap> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// A name in a path.
-fn encoded(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                text.push(char::from(byte));
-            }
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
 }
 
 impl fmt::Display for SwiftStore {

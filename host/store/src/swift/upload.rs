@@ -2,25 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::stream;
 use reqwest::header::HeaderMap;
-use reqwest::{Body, Client, Method, Response};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use reqwest::{Client, Method};
 
 use super::{SwiftStore, headers_of, written};
-use crate::{Error, Guard, Metadata, PutOptions, Result, Store, Writer, http};
+use crate::http::{self, Streamed};
+use crate::{Error, Guard, Metadata, PutOptions, Result, Store, Writer};
 
 /// Up to so many bytes an object is one piece, which is tried again where a stream cannot be.
 const PIECE_BYTES: usize = 8 << 20;
-
-/// Pieces on their way to the server.
-const PIECES_AT_ONCE: usize = 4;
 
 /// An object on its way up.
 pub(super) struct Upload {
@@ -30,16 +24,9 @@ pub(super) struct Upload {
     gathered: VecDeque<Bytes>,
     gathered_bytes: usize,
     size: u64,
-    /// Since the first whole piece.
-    stream: Option<Stream>,
+    /// Since the first whole piece. Of a body that breaks off Swift drops what it has.
+    stream: Option<Streamed>,
     failed: bool,
-}
-
-/// A request whose body is under way. Without the end of it, which is `None`, the body breaks off
-/// and Swift drops what it has.
-struct Stream {
-    pieces: mpsc::Sender<Option<Bytes>>,
-    answer: JoinHandle<Result<Response>>,
 }
 
 // === impl Upload ===
@@ -70,57 +57,45 @@ impl Upload {
     async fn send_gathered(&mut self) -> Result<()> {
         self.gathered_bytes = 0;
         for piece in std::mem::take(&mut self.gathered) {
-            self.send(Some(piece)).await?;
+            let is_sent = self.begun().await?.send(piece).await;
+            self.check(is_sent).await?;
         }
         Ok(())
     }
 
-    async fn send(&mut self, piece: Option<Bytes>) -> Result<()> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            None => {
-                // A stream cannot begin anew with another token: one that has run out is seen here.
-                let none = (HeaderMap::new(), Bytes::new());
-                let asked = self.store.ask(Method::HEAD, "", &none.0, &none.1).await?;
-                http::check(&self.store.url(&self.key), asked).await?;
-                let opened = self.open()?;
-                self.stream.insert(opened)
-            }
-        };
-        if stream.pieces.send(piece).await.is_ok() {
-            return Ok(());
+    /// The request, which begins with the first piece.
+    async fn begun(&mut self) -> Result<&Streamed> {
+        if self.stream.is_none() {
+            // A stream cannot begin anew with another token: one that has run out is seen here.
+            let none = (HeaderMap::new(), Bytes::new());
+            let asked = self.store.ask(Method::HEAD, "", &none.0, &none.1).await?;
+            http::check(&self.store.url(&self.key), asked).await?;
+            self.stream = Some(self.open()?);
         }
-        // The request has ended before its body: the answer says why.
-        let stream = self.stream.take();
-        let response = self.answer(stream).await?;
+        let nothing = || Error::generic(self.store.url(&self.key), "nothing was begun");
+        self.stream.as_ref().ok_or_else(nothing)
+    }
+
+    /// The error of a request that has ended before its body.
+    async fn check(&mut self, is_sent: bool) -> Result<()> {
+        let Some(stream) = self.stream.take_if(|_| !is_sent) else { return Ok(()) };
         let (location, mode) = (self.store.url(&self.key), &self.options.mode);
+        let response = stream.answer(&location).await?;
         written(&location, response, self.size, mode).await?;
         Err(Error::unavailable(location, "the answer came before all was sent"))
     }
 
-    fn open(&self) -> Result<Stream> {
-        let (pieces, received) = mpsc::channel(PIECES_AT_ONCE);
+    fn open(&self) -> Result<Streamed> {
         let location = self.store.url(&self.key);
         let headers = headers_of(&location, &self.options)?;
         let (store, key) = (self.store.clone(), self.key.clone());
-        let body = Body::wrap_stream(body_of(received));
-        let answer = tokio::spawn(async move {
+        Ok(Streamed::begin(|body| async move {
             let path = store.path(&key);
             let put = |client: &Client, storage: &str| {
                 client.put(format!("{storage}/{path}")).headers(headers).body(body)
             };
             store.0.account.ask_once(&location, put).await
-        });
-        Ok(Stream { pieces, answer })
-    }
-
-    async fn answer(&self, stream: Option<Stream>) -> Result<Response> {
-        let url = self.store.url(&self.key);
-        let Some(stream) = stream else { return Err(Error::generic(url, "nothing was sent")) };
-        match stream.answer.await {
-            Ok(answer) => answer,
-            Err(error) => Err(Error::unavailable(url, error)),
-        }
+        }))
     }
 
     async fn end(&mut self) -> Result<Metadata> {
@@ -132,30 +107,18 @@ impl Upload {
             return guarded.put(&self.key, whole.freeze(), self.options.clone()).await;
         }
         self.send_gathered().await?;
-        self.send(None).await?;
-        let stream = self.stream.take();
-        let response = self.answer(stream).await?;
+        let is_sent = self.begun().await?.end().await;
+        self.check(is_sent).await?;
         let location = self.store.url(&self.key);
+        let nothing = || Error::generic(&location, "nothing was sent");
+        let stream = self.stream.take().ok_or_else(nothing)?;
+        let response = stream.answer(&location).await?;
         let metadata = written(&location, response, self.size, &self.options.mode).await?;
         match metadata.etag.is_empty() {
             true => self.store.head(&self.key).await,
             false => Ok(metadata),
         }
     }
-}
-
-/// The pieces as they come; an error where they end without an end.
-fn body_of(
-    pieces: mpsc::Receiver<Option<Bytes>>,
-) -> impl futures::Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::unfold(Some(pieces), |pieces| async move {
-        let mut pieces = pieces?;
-        match pieces.recv().await {
-            Some(Some(piece)) => Some((Ok(piece), Some(pieces))),
-            Some(None) => None,
-            None => Some((Err(io::Error::other("the writer was dropped")), None)),
-        }
-    })
 }
 
 #[async_trait]
@@ -177,14 +140,12 @@ impl Writer for Upload {
         }
         self.end().await
     }
-}
 
-/// The body breaks off here, and with it the request.
-impl Drop for Upload {
-    fn drop(&mut self) {
+    async fn abort(mut self: Box<Self>) -> Result<()> {
         if let Some(stream) = self.stream.take() {
-            stream.answer.abort();
+            stream.break_off().await;
         }
+        Ok(())
     }
 }
 

@@ -1,8 +1,12 @@
 //! `webdav://host:port/path`: files of a WebDAV server.
 //!
-//! - Objects go up whole, gathered in memory up to [`OBJECT_BYTES_MAX`]: whether a server shows
-//!   one that is half way up, and what is left of one that broke off, is the server's. Apache shows
-//!   and leaves nothing.
+//! - Objects of unknown length and more than 8 MiB go up in one stream (`Transfer-Encoding: chunked`),
+//!   under another name beside their own (`.samara-half-…`), to which they are moved when they are
+//!   whole. Who reads one that is replaced so may find none for a moment: servers, Apache among
+//!   them, remove what is there before they move. A writer that is given up removes what it wrote;
+//!   what a process that dies leaves, if the server keeps it, no listing shows and no key names.
+//! - Objects in one piece go up under their own names: whether a server shows one that is half way
+//!   up is the server's. Apache shows nothing.
 //! - There are no conditional writes, no attributes and no presigned URLs.
 //! - Directories are made as needed and stay when they are empty; listings by directories show them
 //!   then. A name is a directory or an object, never both.
@@ -12,7 +16,9 @@ use std::sync::Arc;
 
 use opendal_service_webdav::Webdav;
 
-use crate::dal::{self, Identity, Layout, Pieces, Plan};
+use crate::dal::{self, Identity, Layout, Pieces, Plan, Puts};
+use crate::http::{self, Streamed};
+use crate::key::encoded;
 use crate::{Opening, Row, Setting, Store};
 
 /// The row of `webdav:`.
@@ -21,6 +27,7 @@ pub(crate) const ROW: Row = Row {
     open,
     settings: SETTINGS,
     remote: true,
+    program: None,
     doc: "files of a WebDAV server: webdav://host:port/path",
 };
 
@@ -39,19 +46,30 @@ const TOKEN: Setting =
 
 const SETTINGS: &[Setting] = &[SCHEME, USER, PASSWORD, TOKEN];
 
-/// Bytes of an object in pieces. It is held in memory, as the request has to say its length.
-const OBJECT_BYTES_MAX: usize = 256 << 20;
-
 const PLAN: Plan = Plan {
     identity: Identity::Etag,
     layout: Layout::Tree,
-    pieces: Pieces::Whole(OBJECT_BYTES_MAX),
+    pieces: Pieces::Stream,
     says: dal::NONE,
     attributes: None,
     staged: false,
     copies: false,
     fault,
 };
+
+/// Where bodies are streamed to.
+struct Server {
+    client: reqwest::Client,
+    endpoint: String,
+    log_in: LogIn,
+}
+
+/// As whom.
+enum LogIn {
+    None,
+    Password(String, String),
+    Token(String),
+}
 
 fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
     let (authority, options) = (opening.authority, opening.options);
@@ -69,14 +87,37 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
             return Err(format!("`scheme` is `{other}`, and should be `http` or `https`"));
         }
     };
-    let mut builder = Webdav::default().endpoint(&format!("{scheme}://{authority}"));
+    let endpoint = format!("{scheme}://{authority}");
+    let mut builder = Webdav::default().endpoint(&endpoint);
+    let mut log_in = LogIn::None;
     if let Some(user) = options.get(USER.name) {
-        builder = builder.username(user).password(options.get(PASSWORD.name).unwrap_or_default());
+        let password = options.get(PASSWORD.name).unwrap_or_default();
+        builder = builder.username(user).password(password);
+        log_in = LogIn::Password(user.to_owned(), password.to_owned());
     }
     if let Some(token) = options.get(TOKEN.name) {
         builder = builder.token(token);
+        log_in = LogIn::Token(token.to_owned());
     }
-    dal::open(opening, PLAN, builder)
+    let client = http::client()?;
+    dal::open_putting(opening, PLAN, builder, Server { client, endpoint, log_in })
+}
+
+// === impl Server ===
+
+impl Puts for Server {
+    fn begin(&self, location: &str, key: &str) -> Streamed {
+        let put = self.client.put(format!("{}/{}", self.endpoint, encoded(key)));
+        let put = match &self.log_in {
+            LogIn::None => put,
+            LogIn::Password(user, password) => put.basic_auth(user, Some(password)),
+            LogIn::Token(token) => put.bearer_auth(token),
+        };
+        let location = location.to_owned();
+        Streamed::begin(|body| async move {
+            put.body(body).send().await.map_err(|error| http::unanswered(&location, error))
+        })
+    }
 }
 
 /// Whether the server is on this machine, where nobody listens in between.

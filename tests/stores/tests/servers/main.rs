@@ -5,9 +5,15 @@
 //! `SAMARA_SERVERS=all` it has failed.
 #![allow(missing_docs, reason = "a test")]
 
+mod az;
 mod faults;
+mod files;
+mod google;
 mod s3;
 mod secrets;
+mod stranger;
+mod swift;
+mod tokens;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -17,7 +23,7 @@ use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use samara_store::Location;
 use samara_store::conformance::{CASES, Case};
-use samara_stores::{SERVERS, Server, Spec};
+use samara_stores::{HAPROXY, SERVERS, Server, Spec};
 
 /// What is checked of one server beside the suite.
 type Check = fn(&Server) -> BoxFuture<'_, ()>;
@@ -31,6 +37,9 @@ struct Lazy {
 }
 
 fn main() -> io::Result<ExitCode> {
+    if let Some(ended) = files::alone() {
+        return ended;
+    }
     let arguments = Arguments::from_args();
     secrets::listen();
     let all = is_all();
@@ -45,6 +54,12 @@ fn main() -> io::Result<ExitCode> {
                 continue;
             }
             trials.push(trial(&lazy, *case).with_ignored_flag(!is_installed && !all));
+        }
+        if spec.name == "moto" {
+            let both = is_installed && (arguments.list || HAPROXY.is_installed());
+            let trial =
+                checked(&lazy, "faults_haproxy", |server| Box::pin(faults::haproxy(server)));
+            trials.push(trial.with_ignored_flag(!both && !all));
         }
         for (name, check) in checks(spec.name).iter().copied().flatten() {
             trials.push(checked(&lazy, name, *check).with_ignored_flag(!is_installed && !all));
@@ -78,7 +93,13 @@ fn main() -> io::Result<ExitCode> {
 /// What is checked of a server beside the suite.
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
+        "apache" => &[files::CHECKS, files::CUT],
+        "azurite" => &[az::CHECKS, tokens::AZURE],
         "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
+        "google" => &[google::CHECKS, tokens::GOOGLE, faults::CHECKS],
+        "sshd" => &[files::CHECKS],
+        "swift" => &[swift::CHECKS],
+        "s3s-fs" => &[s3::RACY],
         "ceph" | "swift-s3" => &[s3::CHECKS],
         // In this mode the server fails on signed URLs, and listings of rights take long.
         "moto-iam" => &[s3::IAM],

@@ -31,7 +31,10 @@ pub(crate) fn listen() {
     let canary = "a-canary-that-is-no-secret";
     SECRETS.write().unwrap_or_else(PoisonError::into_inner).push(canary.to_owned());
     tracing::debug!(of = canary, "heard");
-    assert_eq!(seen().len(), 1, "nothing is heard");
+    log::set_logger(&Listener).expect("nobody else listens");
+    log::set_max_level(log::LevelFilter::Debug);
+    log::debug!("heard {canary}");
+    assert_eq!(seen().len(), 2, "nothing is heard");
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
@@ -43,17 +46,27 @@ pub(crate) fn guard(server: &Server) {
     secrets.extend(said.map(|(_, value)| value.clone()));
 }
 
+/// A credential of a test is not to be logged.
+pub(crate) fn keep(secret: &str) {
+    SECRETS.write().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+}
+
+/// How many there are.
+pub(crate) fn kept() -> usize {
+    SECRETS.read().unwrap_or_else(PoisonError::into_inner).len()
+}
+
 /// The log lines that had a credential in them.
 pub(crate) fn seen() -> Vec<String> {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn look(metadata: &Metadata<'_>, line: &str) {
+fn look(target: &str, line: &str) {
     let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
     if secrets.iter().any(|secret| line.contains(secret.as_str())) {
         let line: String = line.chars().take(SHOWN).collect();
         let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.push(format!("{}: {line}", metadata.target()));
+        seen.push(format!("{target}: {line}"));
     }
 }
 
@@ -65,7 +78,7 @@ impl Subscriber for Listener {
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let mut line = Line(String::new());
         attributes.record(&mut line);
-        look(attributes.metadata(), &line.0);
+        look(attributes.metadata().target(), &line.0);
         Id::from_u64(1)
     }
 
@@ -76,12 +89,25 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
-        look(event.metadata(), &line.0);
+        look(event.metadata().target(), &line.0);
     }
 
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// Libraries that know no `tracing`: in a user's program somebody may listen to them too.
+impl log::Log for Listener {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        look(record.target(), &record.args().to_string());
+    }
+
+    fn flush(&self) {}
 }
 
 impl Visit for Line {
