@@ -24,6 +24,19 @@ pub(super) const REPORTS_LATE: Duration = Duration::from_millis(20);
 /// Slots at most: far above any machine's cores, far below its threads.
 const SLOTS_MAX: usize = 1024;
 
+/// Processes at most: far above any machine's cores.
+#[cfg(feature = "http")]
+const PROCESSES_MAX: usize = 256;
+
+/// What `local:SLOTS?processes=N` says.
+#[cfg(feature = "http")]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ProcessesConfig {
+    pub(super) processes: usize,
+    /// Of all processes together.
+    pub(super) slots: Option<usize>,
+}
+
 pub(super) struct Config {
     pub(super) slots: usize,
     pub(super) handler: Arc<dyn TaskHandler>,
@@ -56,7 +69,32 @@ impl Config {
     }
 }
 
-fn cores() -> usize {
+// === impl ProcessesConfig ===
+
+#[cfg(feature = "http")]
+impl ProcessesConfig {
+    pub(super) fn parse(url: &str) -> Result<Self, Error> {
+        let invalid = |text: String| Error::new(ErrorKind::Invalid, format!("`{url}`: {text}"));
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        let slots = match place.split_once(':').map_or("", |(_, rest)| rest) {
+            "" => None,
+            digits => {
+                let slots = digits.parse().ok().filter(|slots| (1..=SLOTS_MAX).contains(slots));
+                let wanted = || invalid(format!("slots must lie between 1 and {SLOTS_MAX}"));
+                Some(slots.ok_or_else(wanted)?)
+            }
+        };
+        let processes = query.strip_prefix("processes=").and_then(|digits| digits.parse().ok());
+        let processes = processes.filter(|processes| (1..=PROCESSES_MAX).contains(processes));
+        let wanted = || {
+            let text = "after the `?` there may be processes=N, from 1 to";
+            invalid(format!("{text} {PROCESSES_MAX}"))
+        };
+        Ok(Self { processes: processes.ok_or_else(wanted)?, slots })
+    }
+}
+
+pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get().min(SLOTS_MAX))
 }
 
@@ -74,6 +112,18 @@ mod tests {
         ] {
             let error = Config::parse(url, &Context::default()).err().expect(url);
             assert!(error.message.contains(wanted) && error.message.contains(url), "{error}");
+        }
+    }
+    #[cfg(feature = "http")]
+    #[test]
+    fn processes_are_read_or_refused_by_name() {
+        let config = ProcessesConfig::parse("local:8?processes=2").unwrap();
+        assert_eq!((config.processes, config.slots), (2, Some(8)));
+        assert_eq!(ProcessesConfig::parse("local:?processes=3").unwrap().slots, None);
+        for url in ["local:?processes=0", "local:?x=1", "local:?processes=", "local:x?processes=1"]
+        {
+            let error = ProcessesConfig::parse(url).unwrap_err();
+            assert!(error.message.contains(url), "{error}");
         }
     }
 }

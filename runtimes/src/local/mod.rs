@@ -1,7 +1,13 @@
 //! `local:` — tasks run in this process, each slot a thread.
 
+#[cfg(feature = "serve")]
+pub mod apart;
 mod config;
+mod lanes;
+mod memory;
 mod pool;
+#[cfg(feature = "http")]
+mod processes;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +15,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use samara_core::{
-    Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Report, Reports, Runtime,
+    Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Reach, Report, Reports, Runtime,
     TaskHandler, Waits,
 };
 use tokio::sync::oneshot;
 
 use crate::Context;
 use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_LATE, REPORTS_WAIT};
+pub use crate::local::lanes::PAUSED_MAX;
 use crate::local::pool::Pool;
 
 /// Threads that run batches. They end when the runtime is dropped, after the batch they run.
 pub struct Local {
     pool: Arc<Pool>,
+    task_memory_max: Option<u64>,
 }
 
 /// A batch and who is told of it.
@@ -45,8 +53,18 @@ struct Unsent {
 }
 
 pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Error> {
+    if url.contains('?') {
+        #[cfg(feature = "http")]
+        return processes::open(url, context);
+        #[cfg(not(feature = "http"))]
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("`{url}`: build with the feature `http` for tasks in processes of their own"),
+        ));
+    }
     let config = Config::parse(url, context)?;
-    Ok(Arc::new(Local { pool: Pool::start(config)? }))
+    let task_memory_max = memory::task_memory_max();
+    Ok(Arc::new(Local { pool: Pool::start(config)?, task_memory_max }))
 }
 
 // === impl Local ===
@@ -54,7 +72,11 @@ pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Err
 #[async_trait]
 impl Runtime for Local {
     fn capacity(&self) -> Capacity {
-        Capacity::new(self.pool.slots(), BATCH_TASKS_MAX)
+        Capacity::new(self.pool.slots(), BATCH_TASKS_MAX).with_task_memory_max(self.task_memory_max)
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Process
     }
 
     async fn invoke(
@@ -86,6 +108,10 @@ impl Runtime for Local {
                 Err(_) => {}
             }
         }
+    }
+
+    fn allot(&self, slots: usize) {
+        self.pool.allot(slots);
     }
 }
 
@@ -206,6 +232,7 @@ pub(crate) mod tests {
             task_count: indices.end,
             reuse: false,
             depth: 0,
+            payer: Default::default(),
             tasks: indices.map(task).collect(),
         })
     }

@@ -5,12 +5,15 @@
 //!
 //! - No more threads compute than there are slots. One that stops waiting goes on at once, so there
 //!   can be more until the next batch ends.
-//! - No more batches of one depth are under way than there are slots. So there are at most `slots`
-//!   threads for each depth, and of those that wait, the deepest always find their children's depth
-//!   free.
+//! - No more batches of one depth and tenant are under way than there are slots. So there are at most
+//!   `slots` threads for each depth, and of those that wait, the deepest always find their children's
+//!   depth free.
 //! - The deepest goes first: somebody waits for it.
+//!
+//! Where several tenants want slots, tasks of one that has more than its share stand still in the
+//! middle of their work, at the next look that the engine takes at them, until it is their turn. So do
+//! tasks beyond what was allotted, where other processes have a share of the same processors.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -19,15 +22,21 @@ use samara_core::{Clock, Error, ErrorKind, Waits};
 
 use crate::local::Request;
 use crate::local::config::{Config, STACK_BYTES};
+use crate::local::lanes::{Lanes, Next};
 
 /// How long a thread beyond the slots waits for work before it ends: long against the time between
 /// two waits of one task, short against a person's patience with idle threads.
 const SPARE_WAIT: Duration = Duration::from_secs(1);
 
+/// How often a task that stands still looks whether it is still wanted.
+const PAUSE_LOOK: Duration = Duration::from_millis(20);
+
 /// Requests, and the threads that run them.
 pub(super) struct Pool {
     state: Mutex<State>,
     changed: Condvar,
+    /// Told where a task that stands still may go on.
+    resumed: Condvar,
     config: Config,
     /// Its own reference, for the threads that are started while tasks wait.
     this: Weak<Self>,
@@ -35,8 +44,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    /// By depth.
-    queues: Vec<Level>,
+    lanes: Lanes,
     /// Threads that there are.
     threads: usize,
     /// Threads that wait for requests.
@@ -45,15 +53,17 @@ struct State {
     computing: usize,
     /// Threads that wait for a nested job.
     waiting: usize,
+    /// Threads whose batch stands still.
+    paused: usize,
+    /// Slots that others have for now.
+    withheld: usize,
     closed: bool,
 }
 
-/// The batches of one depth.
-#[derive(Default)]
-struct Level {
-    queue: VecDeque<Request>,
-    /// Batches under way, also those that wait.
-    running: usize,
+/// One batch's way of letting others go first.
+struct Turn {
+    pool: Arc<Pool>,
+    tenant: String,
 }
 
 // === impl Pool ===
@@ -65,6 +75,7 @@ impl Pool {
         let pool = Arc::new_cyclic(|this| Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            resumed: Condvar::new(),
             config,
             this: Weak::clone(this),
         });
@@ -83,33 +94,53 @@ impl Pool {
     }
 
     pub(super) fn push(&self, request: Request) {
-        let depth = request.batch.depth as usize;
+        let tenant = request.batch.payer.tenant().to_owned();
         let mut state = self.lock();
-        if state.queues.len() <= depth {
-            state.queues.resize_with(depth + 1, Level::default);
-        }
-        state.queues[depth].queue.push_back(request);
+        state.lanes.push(request);
+        let is_owed = state.next(self.config.slots).is_none() && state.lanes.is_owed(&tenant);
         self.wake(state);
+        if is_owed {
+            // Who holds more than its share would give way some milliseconds later by itself.
+            self.config.handler.look_now();
+        }
+    }
+
+    /// From now on no more than so many batches compute, and no fewer than one.
+    pub(super) fn allot(&self, slots: usize) {
+        let mut state = self.lock();
+        state.withheld = self.config.slots.saturating_sub(slots.max(1));
+        let is_over = state.is_over(self.config.slots);
+        self.wake(state);
+        if is_over {
+            // They would stand still some milliseconds later by themselves.
+            self.config.handler.look_now();
+        }
     }
 
     /// Ends the threads after the batches they run; what is queued is dropped, and so lost.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.queues.iter_mut().for_each(|level| level.queue.clear());
+        state.lanes.clear();
         self.changed.notify_all();
+        self.resumed.notify_all();
     }
 
     /// Sees to it that a thread takes what may begin now.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        if state.next(self.config.slots).is_none() {
-            return;
+        match state.next(self.config.slots) {
+            None => return,
+            Some(Next::Resume(_)) => {
+                self.resumed.notify_all();
+                return;
+            }
+            Some(Next::Begin(..)) => {}
         }
         if state.idle > 0 {
             // Whoever is woken finds the lock free.
             drop(state);
             self.changed.notify_one();
-        } else if state.threads - state.waiting < self.config.slots
+        } else if state.threads - state.waiting - state.paused < self.config.slots
             && let Err(error) = self.start_thread(&mut state)
         {
             // Whoever ends next takes it. Where all threads wait nobody ends, but a task's time is
@@ -134,13 +165,15 @@ impl Pool {
 
     /// What a thread does.
     fn work(self: Arc<Self>) {
-        let waits: Arc<dyn Waits> = Arc::clone(&self) as _;
         while let Some(request) = self.take() {
             let depth = request.batch.depth as usize;
+            let tenant = request.batch.payer.tenant().to_owned();
+            let turn = Arc::new(Turn { pool: Arc::clone(&self), tenant });
+            let waits: Arc<dyn Waits> = Arc::clone(&turn) as _;
             request.run(&*self.config.handler, &waits);
             let mut state = self.lock();
             state.computing -= 1;
-            state.queues[depth].running -= 1;
+            state.lanes.end(&turn.tenant, depth);
         }
     }
 
@@ -153,22 +186,24 @@ impl Pool {
                 state.threads -= 1;
                 return None;
             }
-            if let Some(depth) = state.next(self.config.slots) {
-                let level = &mut state.queues[depth];
-                level.running += 1;
-                let request = level.queue.pop_front();
-                state.computing += 1;
-                // What was pushed while this thread was on its way may be for others.
-                self.wake(state);
-                return request;
+            match state.next(self.config.slots) {
+                Some(Next::Begin(tenant, depth)) => {
+                    let request = state.lanes.begin(&tenant, depth);
+                    state.computing += 1;
+                    // What was pushed while this thread was on its way may be for others.
+                    self.wake(state);
+                    return request;
+                }
+                Some(Next::Resume(_)) => self.resumed.notify_all(),
+                None => {}
             }
             state.idle += 1;
             let spare = state.threads > self.config.slots;
             let late;
             (state, late) = self.wait(state, spare);
             state.idle -= 1;
-            if late && state.threads > self.config.slots && state.next(self.config.slots).is_none()
-            {
+            let is_wanted = matches!(state.next(self.config.slots), Some(Next::Begin(..)));
+            if late && state.threads > self.config.slots && !is_wanted {
                 state.threads -= 1;
                 return None;
             }
@@ -191,18 +226,52 @@ impl Pool {
     }
 }
 
-impl Waits for Pool {
+// === impl Turn ===
+
+impl Waits for Turn {
     fn begin(&self) {
-        let mut state = self.lock();
+        let mut state = self.pool.lock();
         state.computing -= 1;
         state.waiting += 1;
-        self.wake(state);
+        state.lanes.waits(&self.tenant, true);
+        self.pool.wake(state);
     }
 
     fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.pool.lock();
         state.computing += 1;
         state.waiting -= 1;
+        state.lanes.waits(&self.tenant, false);
+    }
+
+    fn give_way(&self, is_wanted: &dyn Fn() -> bool) -> bool {
+        let (pool, slots) = (&self.pool, self.pool.config.slots);
+        let mut state = pool.lock();
+        if !state.is_over(slots) && !state.lanes.owes(&self.tenant, slots) {
+            return false;
+        }
+        state.computing -= 1;
+        state.paused += 1;
+        state.lanes.pause(&self.tenant);
+        pool.wake(state);
+        let mut state = pool.lock();
+        let own = Next::Resume(self.tenant.clone());
+        while !state.closed && is_wanted() && state.next(slots).as_ref() != Some(&own) {
+            let waited = pool.resumed.wait_timeout(state, PAUSE_LOOK);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.computing += 1;
+        state.paused -= 1;
+        state.lanes.resume(&self.tenant);
+        // Another slot may be free for another one.
+        pool.wake(state);
+        true
+    }
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("tenant", &self.tenant).finish_non_exhaustive()
     }
 }
 
@@ -215,13 +284,17 @@ impl std::fmt::Debug for Pool {
 // === impl State ===
 
 impl State {
-    /// The depth of the request that is to begin next, if one may.
-    fn next(&self, slots: usize) -> Option<usize> {
-        if self.computing >= slots {
-            return None;
+    /// What a slot is to be used for now, if one is free.
+    fn next(&self, slots: usize) -> Option<Next> {
+        match self.computing < slots.saturating_sub(self.withheld) {
+            true => self.lanes.next(slots),
+            false => None,
         }
-        let may_begin = |level: &Level| !level.queue.is_empty() && level.running < slots;
-        self.queues.iter().rposition(may_begin)
+    }
+
+    /// Whether more compute than others leave.
+    fn is_over(&self, slots: usize) -> bool {
+        self.withheld > 0 && self.computing > slots.saturating_sub(self.withheld)
     }
 }
 
@@ -298,7 +371,8 @@ mod tests {
         let done = AtomicUsize::new(0);
         let tree = Arc::new(Tree { pool: Mutex::default(), fan_out, depth_max, done });
         let (handler, clock) = (Arc::clone(&tree) as _, Arc::new(SystemClock::new()) as _);
-        let local = Local { pool: Pool::start(Config { slots, handler, clock }).unwrap() };
+        let pool = Pool::start(Config { slots, handler, clock }).unwrap();
+        let local = Local { pool, task_memory_max: None };
         *tree.pool.lock().unwrap() = Arc::downgrade(&local.pool);
         (tree, local)
     }
@@ -345,6 +419,182 @@ mod tests {
         let (done, threads) = run(3, 10, 2, 8);
         assert_eq!(done, 10 * ((1 << 9) - 1));
         assert!(threads <= 3 * 9, "{threads}");
+    }
+
+    /// A tenant without quotas but for its tasks.
+    #[derive(Debug)]
+    struct Tenant(&'static str, usize);
+
+    impl samara_core::Account for Tenant {
+        fn tenant(&self) -> &str {
+            self.0
+        }
+
+        fn tasks_max(&self) -> usize {
+            self.1
+        }
+
+        fn memory_max(&self) -> u64 {
+            u64::MAX
+        }
+
+        fn take_memory(&self, _: u64) -> bool {
+            true
+        }
+
+        fn give_back_memory(&self, _: u64) {}
+
+        fn spent(&self, _: samara_core::Usage) {}
+    }
+
+    /// Computes until it is told to stop, with the looks that an engine takes; counts by tenant.
+    #[derive(Debug, Default)]
+    struct Spins {
+        computing: Mutex<std::collections::BTreeMap<String, (usize, usize)>>,
+        stop: std::sync::atomic::AtomicBool,
+        looks: AtomicUsize,
+    }
+
+    impl Spins {
+        fn add(&self, tenant: &str, more: isize) {
+            let mut computing = self.computing.lock().unwrap();
+            let (now, most) = computing.entry(tenant.to_owned()).or_default();
+            *now = now.checked_add_signed(more).unwrap();
+            *most = (*most).max(*now);
+        }
+
+        fn now(&self, tenant: &str) -> usize {
+            self.computing.lock().unwrap().get(tenant).map_or(0, |(now, _)| *now)
+        }
+    }
+
+    impl TaskHandler for Spins {
+        fn run(
+            &self,
+            batch: &Arc<Batch>,
+            _: &Cancel,
+            waits: &Arc<dyn Waits>,
+            _: &mut dyn FnMut(Reports),
+        ) {
+            let tenant = batch.payer.tenant();
+            self.add(tenant, 1);
+            while !self.stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+                self.add(tenant, -1);
+                waits.give_way(&|| true);
+                self.add(tenant, 1);
+                if tenant == "short" {
+                    break;
+                }
+            }
+            self.add(tenant, -1);
+        }
+
+        fn look_now(&self) {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn of(tenant: &'static str, tasks: usize) -> Arc<Batch> {
+        let payer: Arc<dyn samara_core::Account> = Arc::new(Tenant(tenant, tasks));
+        Arc::new(Batch { payer: payer.into(), ..(*batch(0..1)).clone() })
+    }
+
+    fn spinning(slots: usize) -> (Arc<Spins>, Arc<Pool>) {
+        let spins = Arc::<Spins>::default();
+        let (handler, clock) = (Arc::clone(&spins) as _, Arc::new(SystemClock::new()) as _);
+        (spins, Pool::start(Config { slots, handler, clock }).unwrap())
+    }
+
+    fn begin(pool: &Pool, batch: Arc<Batch>) -> tokio::sync::oneshot::Receiver<()> {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        pool.push(Request { batch, cancel: Cancel::default(), pending: nobody(pool), done });
+        ended
+    }
+
+    #[track_caller]
+    fn soon(what: impl Fn() -> bool) {
+        let holds = |_: &u32| {
+            std::thread::sleep(Duration::from_millis(5));
+            what()
+        };
+        assert!((0..400).any(|n| holds(&n)));
+    }
+
+    #[test]
+    fn a_tenant_that_floods_makes_room_for_another() {
+        let (spins, pool) = spinning(2);
+        let flood: Vec<_> = (0..50).map(|_| begin(&pool, of("flood", 100))).collect();
+        soon(|| spins.now("flood") == 2);
+        assert_eq!(spins.looks.load(Ordering::SeqCst), 0, "nobody else is there");
+        // Each of them waits for no more than the next look, and asks for one where none is free.
+        for _ in 0..20 {
+            begin(&pool, of("short", 100)).blocking_recv().unwrap();
+        }
+        assert!(spins.looks.load(Ordering::SeqCst) > 0);
+        let other = begin(&pool, of("other", 100));
+        soon(|| spins.now("flood") == 1 && spins.now("other") == 1);
+        spins.stop.store(true, Ordering::SeqCst);
+        for ended in flood.into_iter().chain([other]) {
+            ended.blocking_recv().unwrap();
+        }
+        assert!(spins.computing.lock().unwrap().values().all(|(now, _)| *now == 0));
+        pool.close();
+    }
+
+    #[test]
+    fn with_one_slot_tenants_take_turns() {
+        let (spins, pool) = spinning(1);
+        let one = begin(&pool, of("one", 100));
+        let other = begin(&pool, of("other", 100));
+        for _ in 0..3 {
+            soon(|| spins.now("one") == 1 && spins.now("other") == 0);
+            soon(|| spins.now("other") == 1 && spins.now("one") == 0);
+        }
+        spins.stop.store(true, Ordering::SeqCst);
+        one.blocking_recv().unwrap();
+        other.blocking_recv().unwrap();
+        pool.close();
+    }
+
+    #[test]
+    fn a_tenant_has_no_more_tasks_at_once_than_it_may_have() {
+        let (spins, pool) = spinning(4);
+        let all: Vec<_> = (0..10).map(|_| begin(&pool, of("small", 2))).collect();
+        soon(|| spins.now("small") == 2);
+        std::thread::sleep(Duration::from_millis(50));
+        spins.stop.store(true, Ordering::SeqCst);
+        for ended in all {
+            ended.blocking_recv().unwrap();
+        }
+        assert_eq!(spins.computing.lock().unwrap()["small"].1, 2);
+        pool.close();
+    }
+
+    #[test]
+    fn tasks_beyond_what_is_allotted_stand_still() {
+        let (spins, pool) = spinning(3);
+        let all: Vec<_> = (0..4).map(|_| begin(&pool, of("one", 100))).collect();
+        soon(|| spins.now("one") == 3);
+        pool.allot(1);
+        assert_eq!(spins.looks.load(Ordering::SeqCst), 1, "they are asked at once");
+        soon(|| spins.now("one") == 1);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(spins.now("one"), 1);
+        // What was not allotted is there for nobody, and one slot is there always.
+        pool.allot(0);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(spins.now("one"), 1);
+        pool.allot(2);
+        soon(|| spins.now("one") == 2);
+        pool.allot(100);
+        soon(|| spins.now("one") == 3);
+        pool.allot(1);
+        spins.stop.store(true, Ordering::SeqCst);
+        for ended in all {
+            ended.blocking_recv().unwrap();
+        }
+        pool.close();
     }
 
     #[test]

@@ -1,0 +1,3 @@
+//! Platforms that no emulator plays well enough, for the tests of several packages.
+
+pub mod lambda;
