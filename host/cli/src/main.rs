@@ -7,6 +7,7 @@ mod compile;
 mod completions;
 mod component;
 mod config;
+mod deploy;
 mod doctor;
 mod globals;
 mod hello;
@@ -22,6 +23,7 @@ mod run;
 mod runner;
 mod storage;
 mod test;
+mod ticket;
 mod units;
 
 use std::process::ExitCode;
@@ -57,8 +59,13 @@ enum Command {
     Stats(jobs::stats::Arguments),
     Cancel(jobs::cancel::Arguments),
     Clean(jobs::clean::Arguments),
+    Deploy(Box<deploy::apply::Arguments>),
+    Update(Box<deploy::apply::Update>),
+    Undeploy(deploy::remove::Arguments),
+    List(deploy::list::Arguments),
     Test(test::Arguments),
     Storage(storage::Arguments),
+    Ticket(Box<ticket::Arguments>),
     Config(config::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
@@ -88,7 +95,12 @@ fn execute(command: &Command, globals: &Globals, started: Instant) -> Result<Exi
         Command::Stats(arguments) => jobs::stats::run(arguments, globals),
         Command::Cancel(arguments) => jobs::cancel::run(arguments, globals),
         Command::Clean(arguments) => jobs::clean::run(arguments, globals),
+        Command::Deploy(arguments) => deploy::apply::run(arguments, globals),
+        Command::Update(arguments) => deploy::apply::update(arguments, globals),
+        Command::Undeploy(arguments) => deploy::remove::run(arguments, globals),
+        Command::List(arguments) => deploy::list::run(arguments, globals),
         Command::Storage(arguments) => storage::run(arguments, globals),
+        Command::Ticket(arguments) => ticket::run(arguments, globals),
         Command::Config(arguments) => config::run(arguments, globals),
         Command::Doctor(arguments) => doctor::run(arguments, globals, started),
         Command::Completions(arguments) => completions::run(arguments),

@@ -36,7 +36,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut options = Options::default();
-    options.cache_dir = cache_dir();
+    let cache = cache();
+    options.cache_dir = cache.as_ref().map(|cache| cache.join("compiled"));
+    options.cache_key_file = cache.map(|cache| cache.join("keys").join("compiled"));
     let mut limits = Limits::default();
     limits.time = arguments.time.unwrap_or(limits.time);
     limits.memory_bytes = arguments.memory.map_or(limits.memory_bytes, NonZeroU64::get);
@@ -47,11 +49,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// Where the driver keeps compiled code too.
+/// Where the driver keeps compiled code too, and the key for it.
 #[allow(clippy::disallowed_methods, reason = "the edge of the program")]
-fn cache_dir() -> Option<PathBuf> {
+fn cache() -> Option<PathBuf> {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    cache.map(|dir| dir.join("samara").join("compiled"))
+    cache.map(|dir| dir.join("samara"))
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use samara_core::{Access, Clock, Grant, Grants, Limits, SystemClock};
-#[cfg(feature = "local")]
-use samara_store::Locator;
+use samara_core::{Access, Clock, Limits, Reach, Runtime, SystemClock};
+use samara_store::{Location, Locator};
+use tempfile::TempDir;
 
+use crate::allowed::Allowed;
 use crate::dispatch::Policy;
 use crate::environment::Environment;
 use crate::executor::{Executor, Inner};
@@ -41,17 +42,34 @@ const IO_THREADS: usize = 2;
 #[derive(Debug, Clone)]
 pub struct Builder {
     runtime: String,
+    own_runtime: Option<Arc<dyn Runtime>>,
     store: Option<String>,
     slots: Option<usize>,
+    token: Option<Secret>,
+    door_key: Option<Secret>,
+    tls_ca: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    host_program: Option<PathBuf>,
     limits: Limits,
     policy: Policy,
-    grants: Vec<(String, Access)>,
+    allowed: Allowed,
+    secrets_dir: Option<PathBuf>,
     stores: samara_store::Settings,
     progress: bool,
     cache_dir: Option<PathBuf>,
-    #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the engine counts"))]
     count_fuel: bool,
     environment: Environment,
+}
+
+/// What is not shown.
+#[derive(Clone)]
+struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// The executor's own threads. May be dropped anywhere, inside another runtime as well.
@@ -79,11 +97,19 @@ impl Builder {
         let environment = Environment::read();
         Self {
             runtime: "local:".to_owned(),
+            own_runtime: None,
             store: None,
             slots: None,
+            token: None,
+            door_key: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            host_program: None,
             limits: Limits::default(),
             policy: Policy::default(),
-            grants: Vec::new(),
+            allowed: Allowed::default(),
+            secrets_dir: None,
             stores: samara_store::Settings::default(),
             progress: environment.is_terminal,
             cache_dir: environment.cache_dir.clone(),
@@ -119,6 +145,16 @@ impl Builder {
     #[must_use]
     pub fn runtime(mut self, url: impl Into<String>) -> Self {
         self.runtime = url.into();
+        self.own_runtime = None;
+        self
+    }
+
+    /// Where tasks run: a runtime of one's own, in the place of a URL.
+    ///
+    /// It implements [`Runtime`](samara_core::Runtime) of crate `samara-core`, and needs nothing else.
+    #[must_use]
+    pub fn runtime_of(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.own_runtime = Some(runtime);
         self
     }
 
@@ -128,6 +164,59 @@ impl Builder {
     pub fn store(mut self, url: impl Into<String>) -> Self {
         self.store = Some(url.into());
         self
+    }
+
+    /// What lets this driver send tasks to hosts that ask for it. It is sent to them, and shown
+    /// nowhere.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Secret(token.into()));
+        self
+    }
+
+    /// What opens the front door of a platform, where the runtime's URL says `door=bearer` or
+    /// `door=azure`. It is sent there, and shown nowhere.
+    #[must_use]
+    pub fn door_key(mut self, key: impl Into<String>) -> Self {
+        self.door_key = Some(Secret(key.into()));
+        self
+    }
+
+    /// Authorities that may have signed the certificates of `https:` hosts, beside those whom this
+    /// machine trusts: a file in PEM, which [`build`](Self::build) reads.
+    #[must_use]
+    pub fn tls_ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls_ca = Some(file.into());
+        self
+    }
+
+    /// The certificate that is shown to `https:` hosts that want one, with its chain: a file in PEM.
+    /// It needs [`tls_key`](Self::tls_key) beside it.
+    #[must_use]
+    pub fn tls_cert(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls_cert = Some(file.into());
+        self
+    }
+
+    /// The private key of [`tls_cert`](Self::tls_cert): a file in PEM. What is in it is shown
+    /// nowhere.
+    #[must_use]
+    pub fn tls_key(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls_key = Some(file.into());
+        self
+    }
+
+    /// The program `samara-host`, for runtimes that start hosts on this machine. Default: the one
+    /// beside this program, or else the one that `PATH` finds.
+    #[must_use]
+    pub fn host_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.host_program = Some(program.into());
+        self
+    }
+
+    /// The host's program, where it was said.
+    pub(crate) fn host_program_said(&self) -> Option<PathBuf> {
+        self.host_program.clone()
     }
 
     /// Tasks that run at the same moment. Default: what the runtime allows.
@@ -178,7 +267,48 @@ impl Builder {
     /// Partitions need no grant. Default: nothing.
     #[must_use]
     pub fn grant(mut self, url: impl Into<String>, access: Access) -> Self {
-        self.grants.push((url.into(), access));
+        self.allowed.objects.push((url.into(), access));
+        self
+    }
+
+    /// Lets functions ask a server by `wasi:http`: `https://api.example.com`,
+    /// `https://*.example.com:8443`. Where its name means an address that is not the public
+    /// internet's, it is asked only if ` private` stands behind it: `http://db.internal private`.
+    /// Default: none.
+    #[must_use]
+    pub fn grant_http(mut self, origin: impl Into<String>) -> Self {
+        self.allowed.http.push(origin.into());
+        self
+    }
+
+    /// Gives functions a variable of the environment. It travels with the job, and stands in its
+    /// record: what nobody else may know is a [`secret`](Self::secret). Default: none.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.allowed.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// Gives functions a variable whose value is known where they run: the secret of that name. The
+    /// job carries the name alone. Default: none.
+    #[must_use]
+    pub fn secret(mut self, variable: impl Into<String>, name: impl Into<String>) -> Self {
+        self.allowed.secrets.insert(variable.into(), name.into());
+        self
+    }
+
+    /// Where secrets are for tasks that run on this machine: a directory with a file for each.
+    /// Default: none is known.
+    #[must_use]
+    pub fn secrets_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.secrets_dir = Some(directory.into());
+        self
+    }
+
+    /// Whether functions have clocks as fine as the machine's. Default no: they tell milliseconds.
+    #[must_use]
+    pub fn precise_clock(mut self, precise: bool) -> Self {
+        self.allowed.precise_clock = precise;
         self
     }
 
@@ -223,6 +353,9 @@ impl Builder {
 
     /// Where compiled code is kept between processes; none compiles anew in each. Default
     /// `samara/compiled` in the user's cache directory.
+    ///
+    /// It is used with a key of the user's, in `samara/keys` of the same cache directory; without
+    /// such a directory each process compiles anew.
     #[must_use]
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.cache_dir = dir;
@@ -257,22 +390,27 @@ impl Builder {
             policy: self.policy.clone(),
             reuse: false,
             progress: self.progress,
+            brief: false,
         };
         options.check()?;
         let locator = self.locator();
-        let store = match &self.store {
-            Some(url) => locator.open(url)?,
-            None => locator.open(&format!("mem://samara-{:032x}", random()?))?,
-        };
-        let grants = self
-            .grants
-            .iter()
-            .map(|(url, access)| Ok(Grant { prefix: locator.open(url)?.url(), access: *access }));
-        let grants = Grants(grants.collect::<Result<_, Error>>()?);
+        let grants = self.allowed.grants(&locator)?;
         let io = Io::start()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let mut context = samara_runtimes::Context::default();
+        context.depot = Some(Arc::clone(&locator) as Arc<dyn samara_core::Depot>);
         context.slots = self.slots;
+        context.token = self.token.as_ref().map(|token| token.0.clone());
+        context.door_key = self.door_key.as_ref().map(|key| key.0.clone());
+        context.tls_ca.clone_from(&self.tls_ca);
+        context.tls_cert.clone_from(&self.tls_cert);
+        context.tls_key.clone_from(&self.tls_key);
+        context.variables.clone_from(&self.environment.runtime_variables);
+        let program = self.host_program.as_ref().or(self.environment.host_program.as_ref());
+        if let Some(program) = program {
+            context.host_program.clone_from(program);
+        }
+        context.host_variables = self.host_variables();
         context.clock = Arc::clone(&clock);
         #[cfg(feature = "local")]
         let handler = self.handler(&locator, &io, &clock)?;
@@ -280,11 +418,16 @@ impl Builder {
         if let Some(handler) = &handler {
             context.handler = Some(Arc::clone(handler) as _);
         }
-        let runtime = samara_runtimes::open(&self.runtime, &context)?;
+        let runtime = match &self.own_runtime {
+            Some(own) => Arc::clone(own),
+            None => samara_runtimes::open(&self.runtime, &context)?,
+        };
+        let (store, scratch) = self.open_store(&locator, &*runtime)?;
         Ok(Executor::of(|starter| Inner {
             runtime,
             ephemeral: self.store.is_none(),
             store,
+            scratch,
             locator,
             options,
             grants,
@@ -297,6 +440,62 @@ impl Builder {
         }))
     }
 
+    /// What hosts that are started on this machine are told.
+    fn host_variables(&self) -> Vec<(String, String)> {
+        let mut places = toml::Table::new();
+        for (place, name, value) in self.stores.values() {
+            let place = places.entry(place).or_insert_with(|| toml::Table::new().into());
+            if let Some(place) = place.as_table_mut() {
+                place.insert(name.to_owned(), value.into());
+            }
+        }
+        let cache = self.cache_dir.as_ref().map(|dir| dir.display().to_string());
+        let secrets = self.secrets_dir.as_ref().map(|dir| dir.display().to_string());
+        vec![
+            ("SAMARA_HOST_STORES".to_owned(), toml::Value::Table(places).to_string()),
+            ("SAMARA_HOST_COUNT_FUEL".to_owned(), self.count_fuel.to_string()),
+            ("SAMARA_HOST_CACHE_DIR".to_owned(), cache.unwrap_or_else(|| "none".to_owned())),
+            ("SAMARA_HOST_SECRETS".to_owned(), secrets.unwrap_or_default()),
+        ]
+    }
+
+    /// The store of this executor's jobs, where the runtime can reach it too; one of its own where
+    /// none is said, with the directory that it is in.
+    fn open_store(
+        &self,
+        locator: &Arc<Locator>,
+        runtime: &dyn Runtime,
+    ) -> Result<(Location, Option<TempDir>), Error> {
+        let reach = runtime.reach();
+        if let Some(url) = &self.store {
+            let location = locator.open(url)?;
+            return match reach > Reach::Process && location.url().starts_with("mem:") {
+                false => Ok((location, None)),
+                true => Err(Error::Invalid(format!(
+                    "{runtime} runs tasks in other processes, which cannot reach {}, the memory of \
+                     this one: use a store that both can reach",
+                    location.url()
+                ))),
+            };
+        }
+        match reach {
+            Reach::Process => {
+                Ok((locator.open(&format!("mem://samara-{:032x}", random()?))?, None))
+            }
+            Reach::Machine => {
+                let failed = |error| Error::Invalid(format!("no temporary directory: {error}"));
+                let directory = TempDir::with_prefix("samara-").map_err(failed)?;
+                let url = directory.path().display().to_string();
+                Ok((locator.open(&url)?, Some(directory)))
+            }
+            Reach::Network => Err(Error::Invalid(format!(
+                "{runtime} runs tasks elsewhere, and they need a store that both it and this \
+                 program can reach, such as s3://bucket/jobs: say which with `--store`, the setting \
+                 `store`, or `Builder::store`"
+            ))),
+        }
+    }
+
     /// The engine, which also inspects components for the runtimes that are elsewhere.
     #[cfg(feature = "local")]
     fn handler(
@@ -307,8 +506,11 @@ impl Builder {
     ) -> Result<Option<Arc<samara_engine::Handler>>, Error> {
         let mut config = samara_engine::Config::default();
         config.cache_dir.clone_from(&self.cache_dir);
+        config.cache_key_file.clone_from(&self.environment.cache_key_file);
         config.clock = Arc::clone(clock);
         config.fuel = self.count_fuel;
+        let secrets = self.secrets_dir.as_ref().map(samara_engine::SecretsDir::new);
+        config.secrets = secrets.map(|secrets| Arc::new(secrets) as _);
         let slots = self.slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(0);
         config.instances_max = config.instances_max.max(slots.saturating_add(1));
         let engine = samara_engine::Engine::new(&config, io.handle().clone())?;

@@ -1,5 +1,6 @@
 //! What the driver takes from its environment, read once, at the edge.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -10,9 +11,16 @@ use std::path::PathBuf;
 pub(crate) struct Environment {
     pub(crate) working_directory: Option<PathBuf>,
     pub(crate) cache_dir: Option<PathBuf>,
+    /// The key of compiled code, wherever that is kept: it must not lie with it.
+    #[cfg_attr(not(feature = "local"), allow(dead_code, reason = "the engine's alone"))]
+    pub(crate) cache_key_file: Option<PathBuf>,
     pub(crate) is_terminal: bool,
+    /// The host's program, where it lies beside this one.
+    pub(crate) host_program: Option<PathBuf>,
     /// What stands for settings of stores.
     pub(crate) store_variables: Vec<(String, String)>,
+    /// What runtimes go by.
+    pub(crate) runtime_variables: BTreeMap<String, String>,
 }
 
 /// What settings are read from.
@@ -47,13 +55,34 @@ impl Environment {
     #[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
     pub(crate) fn read() -> Self {
         let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        let cache = cache.map(|dir| dir.join("samara"));
         Self {
             working_directory: env::current_dir().ok(),
-            cache_dir: cache.map(|dir| dir.join("samara").join("compiled")),
+            cache_dir: cache.as_ref().map(|dir| dir.join("compiled")),
+            cache_key_file: cache.map(|dir| dir.join("keys").join("compiled")),
             is_terminal: io::stderr().is_terminal(),
+            host_program: host_program(),
             store_variables: store_variables(),
+            runtime_variables: runtime_variables(),
         }
     }
+}
+
+impl Environment {
+    /// The host's program beside this one, else the first in `PATH`.
+    #[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
+    pub(crate) fn find_host_program() -> Option<PathBuf> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let programs = env::split_paths(&path).map(|dir| dir.join("samara-host"));
+        host_program().or_else(|| programs.into_iter().find(|program| program.is_file()))
+    }
+}
+
+/// The host's program beside this one, or where cargo puts it beside tests and examples.
+fn host_program() -> Option<PathBuf> {
+    let this = env::current_exe().ok()?;
+    let beside = this.ancestors().skip(1).take(2).map(|dir| dir.join("samara-host"));
+    beside.into_iter().find(|program| program.is_file())
 }
 
 /// The variables that stores have settings for.
@@ -62,6 +91,13 @@ fn store_variables() -> Vec<(String, String)> {
     let settings = samara_store::STORES.iter().flat_map(|row| row.settings);
     let names = settings.filter_map(|setting| setting.variable);
     names.filter_map(|name| Some((name.to_owned(), env::var(name).ok()?))).collect()
+}
+
+/// The variables that runtimes go by.
+#[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
+fn runtime_variables() -> BTreeMap<String, String> {
+    let said = |name: &&str| Some(((*name).to_owned(), env::var(name).ok()?));
+    samara_runtimes::VARIABLES.iter().filter_map(said).collect()
 }
 
 /// A directory that a variable names. The XDG base directory specification has relative ones

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, poll_fn};
 use samara_core::{
-    Batch, Cancel, Clock, ComponentId, FunctionInfo, Grants, JobId, Runtime, layout,
+    Batch, Cancel, Clock, ComponentId, FunctionInfo, Grants, JobId, Reach, Runtime, layout,
 };
 use samara_store::{ListOptions, Location, Locator, PutOptions, Store};
 use samara_wit::Function;
@@ -51,6 +51,9 @@ pub(crate) struct Inner {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) store: Location,
     pub(crate) ephemeral: bool,
+    /// Where the private store is, if it is in files; removed with this value, and after the
+    /// runtime, which is before it here.
+    pub(crate) scratch: Option<tempfile::TempDir>,
     pub(crate) locator: Arc<Locator>,
     /// What jobs ask for unless they say otherwise.
     pub(crate) options: Options,
@@ -227,6 +230,9 @@ impl Executor {
 
     /// Runs a function once and waits for its value.
     ///
+    /// A call that ends within a second and well leaves no record in the executor's store, and is
+    /// not among its [`jobs`](Self::jobs); others are jobs like any.
+    ///
     /// # Errors
     ///
     /// As [`map`](Self::map), and the task's own error.
@@ -254,6 +260,7 @@ impl Executor {
     {
         let mut request = self.request(component, function.name(), once(arguments).into_plan());
         request.options.progress = false;
+        request.options.brief = true;
         Call::new(request)
     }
 
@@ -449,6 +456,7 @@ impl Executor {
     pub(crate) async fn begun(&self, mut request: Request) -> Result<Begun, Error> {
         let plan = std::mem::replace(&mut request.plan, Ok(Plan::values([])))?;
         request.options.check()?;
+        self.runtime_ready().await?;
         self.check_function(&request.component, &request.function).await?;
         let cancel = Cancel::default();
         let (io, mut partitions) = (self.0.io.handle(), None);
@@ -487,12 +495,22 @@ impl Executor {
         self.start(request, feed, Known { expected, partitions, cancel }).await
     }
 
+    /// Finds out whether the runtime is there, so that a job does not begin where it is not.
+    async fn runtime_ready(&self) -> Result<(), Error> {
+        if self.0.runtime.reach() == Reach::Process {
+            return Ok(());
+        }
+        let runtime = Arc::clone(&self.0.runtime);
+        self.clone().on_io(async move { runtime.ready().await.map_err(Error::from) }).await
+    }
+
     /// Submits a job whose tasks come by a feed.
     pub(crate) async fn submit_fed(
         &self,
         request: Request,
         feed: Feed,
     ) -> Result<Arc<Shared>, Error> {
+        self.runtime_ready().await?;
         self.check_function(&request.component, &request.function).await?;
         let inputs = Known { expected: None, partitions: None, cancel: Cancel::default() };
         Ok(self.start(request, feed, inputs).await?.spawn())
@@ -512,9 +530,10 @@ impl Executor {
             task_count: tasks.unwrap_or(0),
             reuse: options.reuse,
             depth: 0,
+            payer: samara_core::Payer::default(),
             tasks: Vec::new(),
         };
-        if !inner.ephemeral {
+        if !inner.ephemeral && !options.brief {
             let (manifest, store) = (self.manifest(&template, tasks), inner.store.clone());
             self.clone().on_io(async move { manifest.write(&store).await }).await?;
         }
@@ -563,15 +582,19 @@ impl Executor {
         };
         let store = (!inner.ephemeral).then(|| inner.store.clone());
         // A job that a task started is not waited for until it begins: it writes its own manifest.
-        let late = (dispatch.template.depth > 0).then(|| self.manifest(&dispatch.template, tasks));
+        let nested = dispatch.template.depth > 0;
+        let late = (nested || options.brief).then(|| self.manifest(&dispatch.template, tasks));
         let wake = Arc::clone(&shared.wake);
         let running = async move {
             let job = dispatch.template.job;
-            if let (Some(manifest), Some(store)) = (late, &store) {
+            let mut late = late;
+            if let (true, Some(store)) = (nested, &store)
+                && let Some(manifest) = late.take()
+            {
                 manifest.write_late(store).await;
             }
             let clock = Arc::clone(&dispatch.clock);
-            dispatch.log = store.map(|store| JobLog::start(job, store, cancel, wake, clock));
+            dispatch.log = store.map(|s| JobLog::start((job, late), s, cancel, wake, clock));
             dispatch.run(feed).await;
         };
         Begun { shared, running: running.boxed() }
@@ -742,7 +765,7 @@ impl Begun {
 impl Drop for Inner {
     /// Frees the private store: nobody else knows its name, but the process keeps named stores.
     fn drop(&mut self) {
-        if self.ephemeral {
+        if self.ephemeral && self.scratch.is_none() {
             // Memory answers at once. To wait for it would panic where the executor is dropped
             // inside `block_on`.
             let _cleared = clear(&*self.store.store).now_or_never();

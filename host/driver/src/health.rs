@@ -2,10 +2,26 @@
 
 use std::path::PathBuf;
 
+use samara_core::Reach;
+
 use crate::Executor;
 use crate::environment::Environment;
 
 impl Executor {
+    /// How far from this program its tasks run. Functions can start jobs only where that is in
+    /// this process.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let executor = samara::Executor::builder().runtime("local:1").build()?;
+    /// assert_eq!(executor.reach(), samara::Reach::Process);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reach(&self) -> Reach {
+        self.0.runtime.reach()
+    }
+
     /// Whether this machine takes fresh instances from a pool. Without one, for lack of address
     /// space, a task starts several times as slowly. None where this driver has no engine.
     ///

@@ -517,9 +517,14 @@ impl<T: Value> Stream for Completed<T> {
                 }
                 None => {}
             }
+            // What is on its way wakes whoever waits; and what has ended must not be asked once more.
+            if self.closing.is_some() && !self.fetching.is_empty() {
+                return Poll::Pending;
+            }
             if let Some(closing) = &mut self.closing {
-                let closed = closing.poll_unpin(context).is_ready() && self.fetching.is_empty();
-                return if closed { Poll::Ready(None) } else { Poll::Pending };
+                std::task::ready!(closing.poll_unpin(context));
+                self.closing = Some(std::future::poll_fn(|_| Poll::Ready(())).boxed());
+                return Poll::Ready(None);
             }
             match self.shared.ledger.poll_next(context.waker(), Self::AT_ONCE) {
                 Poll::Ready(Some(results)) => self.ready = results.into_iter(),

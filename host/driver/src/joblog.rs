@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::error::Failure;
 use crate::ledger::TaskResult;
+use crate::manifest::{Manifest, TASKS_MAX};
 use crate::summary::{AttemptStats, Summary};
 
 /// How often what happened is written, where little happens.
@@ -87,6 +88,8 @@ enum Bundle {
 
 struct Writer {
     job: JobId,
+    /// What is still to be written before the log.
+    manifest: Option<Manifest>,
     store: Location,
     cancel: Cancel,
     wake: Arc<Notify>,
@@ -133,9 +136,11 @@ impl Recorded {
 // === impl JobLog ===
 
 impl JobLog {
-    /// Starts to write a job's log; also looks whether somebody asks for the job's end.
+    /// Starts to write a job's log; also looks whether somebody asks for the job's end. Where the
+    /// manifest is handed over, it and the log are for jobs that do not end soon and well: others
+    /// leave nothing.
     pub(crate) fn start(
-        job: JobId,
+        (job, manifest): (JobId, Option<Manifest>),
         store: Location,
         cancel: Cancel,
         wake: Arc<Notify>,
@@ -144,6 +149,7 @@ impl JobLog {
         let (sender, receiver) = mpsc::channel(BUNDLES_MAX);
         let writer = Writer {
             job,
+            manifest,
             store,
             cancel,
             wake,
@@ -187,10 +193,15 @@ impl Writer {
                     Some(Bundle::Entries(entries)) => {
                         entries.into_iter().for_each(|entry| self.add(entry));
                         if self.events.len() + self.results_bytes >= PART_BYTES {
+                            self.write_manifest().await;
                             self.write_parts().await;
                         }
                     }
                     Some(Bundle::Finish(summary, stopped)) => {
+                        if self.needs_no_record(&summary, stopped.as_deref()) {
+                            return;
+                        }
+                        self.write_manifest().await;
                         self.write_parts().await;
                         self.write_end(*summary, stopped).await;
                         return;
@@ -198,6 +209,7 @@ impl Writer {
                     None => return self.write_parts().await,
                 },
                 _ = tick.tick() => {
+                    self.write_manifest().await;
                     self.look_for_cancel().await;
                     self.write_parts().await;
                     if self.clock.monotonic().saturating_sub(self.last) >= ALIVE_TIME {
@@ -206,6 +218,23 @@ impl Writer {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether nobody would look for what is written of the job: it ended soon and well, and left
+    /// nothing in the store that was to be removed by its name.
+    fn needs_no_record(&self, summary: &Summary, stopped: Option<&str>) -> bool {
+        let is_inline =
+            |(_, result): &(u64, Recorded)| matches!(result, Recorded::Value(Output::Inline(_)));
+        self.manifest.is_some()
+            && summary.failed == 0
+            && stopped.is_none()
+            && self.results.iter().all(is_inline)
+    }
+
+    async fn write_manifest(&mut self) {
+        if let Some(manifest) = self.manifest.take() {
+            manifest.write_late(&self.store).await;
         }
     }
 
@@ -281,9 +310,17 @@ pub(crate) async fn read_results(
 ) -> Result<Option<Vec<(u64, Recorded)>>, crate::Error> {
     let part = store.join(&layout::result_part(job, part));
     match part.store.read(&part.key).await {
-        Ok(bytes) => value::decode(&bytes)
-            .map(Some)
-            .map_err(|error| crate::Error::Invalid(format!("{} is damaged: {error}", part.url()))),
+        Ok(bytes) => {
+            let damaged = |why: &dyn std::fmt::Display| {
+                crate::Error::Invalid(format!("{} is damaged: {why}", part.url()))
+            };
+            let results: Vec<(u64, Recorded)> =
+                value::decode(&bytes).map_err(|error| damaged(&error))?;
+            match results.iter().find(|(index, _)| *index >= TASKS_MAX) {
+                Some((index, _)) => Err(damaged(&format_args!("a task {index}"))),
+                None => Ok(Some(results)),
+            }
+        }
         Err(samara_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -293,9 +330,16 @@ pub(crate) async fn read_results(
 pub(crate) async fn read_end(job: &JobId, store: &Location) -> Result<Option<End>, crate::Error> {
     let end = store.join(&layout::end(job));
     match end.store.read(&end.key).await {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| crate::Error::Invalid(format!("{} is damaged: {error}", end.url()))),
+        Ok(bytes) => {
+            let damaged = |why: &dyn std::fmt::Display| {
+                crate::Error::Invalid(format!("{} is damaged: {why}", end.url()))
+            };
+            let end: End = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+            match end.summary.tasks {
+                tasks if tasks > TASKS_MAX => Err(damaged(&format_args!("{tasks} tasks"))),
+                _ => Ok(Some(end)),
+            }
+        }
         Err(samara_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

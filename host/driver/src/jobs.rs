@@ -621,10 +621,8 @@ impl Seen {
             Line::Attempt(attempt) => {
                 let summary = &mut self.summary;
                 self.retries += u64::from(attempt.attempt > 0);
-                summary.bytes_read += attempt.bytes_in;
-                summary.output_bytes += attempt.bytes_out;
-                summary.task_time += attempt.wall;
-                summary.cpu_time += attempt.cpu;
+                let times = (attempt.wall, attempt.cpu);
+                summary.add_attempt(attempt.bytes_in, attempt.bytes_out, times);
                 summary.memory_peak = summary.memory_peak.max(attempt.memory_peak);
                 self.last = self.last.max(attempt.collected);
                 self.attempts.add(std::slice::from_ref(&*attempt));

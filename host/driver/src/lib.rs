@@ -52,10 +52,12 @@
     reason = "function handles are small, and `&` before each would be noise at every call"
 )]
 
+mod allowed;
 pub mod blocking;
 mod bound;
 mod builder;
 mod component;
+pub mod deploy;
 mod dispatch;
 mod environment;
 mod error;
@@ -84,7 +86,7 @@ mod timer;
 pub use futures::executor::block_on;
 pub use samara_core::{
     Access, ComponentId, CsvOptions, Exceeded, FunctionInfo, JobId, Level, Limits, LogLine,
-    Partition, Records, Terminator, Trap, UserError, UserErrorKind,
+    Partition, Reach, Records, Terminator, Trap, UserError, UserErrorKind,
 };
 
 /// An object that a function returned by reference: read it with [`Storage`], pass it on as an

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+/// Tasks of a job at most, as its objects tell of them: as many as the ten digits in a key name. More
+/// is damage, and would be counted through.
+pub(crate) const TASKS_MAX: u64 = 9_999_999_999;
+
 /// What was submitted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -55,7 +59,13 @@ impl Manifest {
     pub(crate) async fn read(job: &JobId, store: &Location) -> Result<Self, Error> {
         let location = store.join(&layout::manifest(job));
         let bytes = location.store.read(&location.key).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Invalid(format!("{} is damaged: {error}", location.url())))
+        let damaged = |why: &dyn std::fmt::Display| {
+            Error::Invalid(format!("{} is damaged: {why}", location.url()))
+        };
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+        match manifest.tasks {
+            Some(tasks) if tasks > TASKS_MAX => Err(damaged(&format_args!("{tasks} tasks"))),
+            _ => Ok(manifest),
+        }
     }
 }

@@ -44,6 +44,7 @@ impl JobStarter for Starter {
             task_count: chunk.len() as u64,
             reuse: false,
             depth: nested.parent.depth + 1,
+            payer: nested.parent.payer.clone(),
             tasks: Vec::new(),
         };
         let known =

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) policy: Policy,
     pub(crate) reuse: bool,
     pub(crate) progress: bool,
+    /// Whether the job leaves no record where it ends soon and well.
+    pub(crate) brief: bool,
 }
 
 /// A request, or the submission that was made of it.

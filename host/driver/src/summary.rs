@@ -144,11 +144,22 @@ impl Attempts {
 
 impl Summary {
     pub(crate) fn add(&mut self, stats: &Stats) {
-        self.bytes_read += stats.bytes_read;
-        self.output_bytes += stats.output_bytes;
-        self.task_time += stats.wall;
-        self.cpu_time += stats.cpu;
+        self.add_attempt(stats.bytes_read, stats.output_bytes, (stats.wall, stats.cpu));
         self.memory_peak = self.memory_peak.max(stats.memory_peak);
+    }
+
+    /// Adds an attempt's bytes, in and out, and its times. A host, or a log, says what it likes: sums
+    /// end at the largest number.
+    pub(crate) fn add_attempt(
+        &mut self,
+        read: u64,
+        output: u64,
+        (wall, cpu): (Duration, Duration),
+    ) {
+        self.bytes_read = self.bytes_read.saturating_add(read);
+        self.output_bytes = self.output_bytes.saturating_add(output);
+        self.task_time = self.task_time.saturating_add(wall);
+        self.cpu_time = self.cpu_time.saturating_add(cpu);
     }
 }
 
@@ -168,7 +179,7 @@ impl AttemptStats {
         submitted: Duration,
         collected: Duration,
     ) -> Self {
-        let computed = stats.started + stats.wall;
+        let computed = stats.started.saturating_add(stats.wall);
         Self {
             task: first,
             tasks,
@@ -176,15 +187,15 @@ impl AttemptStats {
             outcome: Ended::Success,
             submitted,
             started: stats.started,
-            fetched: stats.started + stats.fetch,
+            fetched: stats.started.saturating_add(stats.fetch),
             computed,
-            stored: computed + stats.store,
+            stored: computed.saturating_add(stats.store),
             collected,
             wall: stats.wall,
             cpu: stats.cpu,
             memory_peak: stats.memory_peak,
-            bytes_in: stats.bytes_read + stats.storage_read,
-            bytes_out: stats.output_bytes + stats.storage_written,
+            bytes_in: stats.bytes_read.saturating_add(stats.storage_read),
+            bytes_out: stats.output_bytes.saturating_add(stats.storage_written),
             host_calls: stats.host_calls,
             fuel: stats.fuel,
         }
@@ -316,6 +327,22 @@ mod tests {
         (stats.fetch, stats.store) = (Duration::from_millis(250), Duration::from_millis(125));
         (stats.bytes_read, stats.storage_read, stats.output_bytes) = (7, 3, 5);
         AttemptStats::shared(task, 1, &stats, Duration::from_secs(9), Duration::from_secs(12))
+    }
+
+    /// A host says what it likes.
+    #[test]
+    fn any_numbers_of_a_host_can_be_added() {
+        let mut stats = Stats::default();
+        (stats.started, stats.wall, stats.cpu) = (Duration::MAX, Duration::MAX, Duration::MAX);
+        (stats.fetch, stats.store) = (Duration::MAX, Duration::MAX);
+        (stats.bytes_read, stats.storage_read, stats.output_bytes) = (u64::MAX, u64::MAX, u64::MAX);
+        stats.storage_written = u64::MAX;
+        let row = AttemptStats::shared(0, 1, &stats, Duration::MAX, Duration::MAX);
+        assert_eq!((row.stored, row.bytes_in), (Duration::MAX, u64::MAX));
+        let mut summary = Summary::default();
+        (0..2).for_each(|_| summary.add(&stats));
+        assert_eq!((summary.task_time, summary.output_bytes), (Duration::MAX, u64::MAX));
+        assert!(!row.to_csv_line().is_empty());
     }
 
     #[test]

@@ -2,17 +2,23 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::TryStreamExt;
 use samara::{JobLine, LogOptions};
 
 use super::{JobName, find, open};
+use crate::deploy;
 use crate::globals::Globals;
+use crate::report::usage;
+use crate::units;
 
-/// Prints what a job's tasks logged: the lines of each attempt, once it has ended.
+/// Prints what a job's tasks logged, or what the hosts of a deployment did.
 ///
-/// With --json one object per line, {"task", "attempt", "level", "message"}.
+/// Of a job, the lines of each attempt, once it has ended; with --json one object per line,
+/// {"task", "attempt", "level", "message"}. What has `://` in it names a deployment; with --json
+/// {"milliseconds", "id", "text"}.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -23,12 +29,26 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     task: Option<u64>,
 
-    /// Goes on until the job has ended.
+    /// Of a deployment: prints the lines of the last so much time; 10m by default.
+    #[arg(long, value_name = "TIME", value_parser = units::parse_duration)]
+    since: Option<Duration>,
+
+    /// Goes on until the job has ended; of a deployment, until Ctrl-C.
     #[arg(short, long)]
     follow: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    let name = &arguments.job.job;
+    if deploy::is_one(name) {
+        if arguments.task.is_some() {
+            return Err(usage("--task is for jobs, and a deployment has none"));
+        }
+        return deploy::logs::run(name, arguments.since, arguments.follow, globals);
+    }
+    if arguments.since.is_some() {
+        return Err(usage("--since is for deployments; a job's lines are few"));
+    }
     let executor = open(globals)?;
     let mut options = LogOptions::default().follow(arguments.follow);
     if let Some(task) = arguments.task {

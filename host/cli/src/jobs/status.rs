@@ -8,12 +8,13 @@ use samara::{JobState, JobStatus};
 
 use super::{JobName, done, look, open, submitted};
 use crate::globals::Globals;
-use crate::run;
+use crate::{deploy, run};
 
-/// Says what a job is, and how far it has come.
+/// Says what a job is and how far it has come, or what is deployed.
 ///
-/// It is running, ended, stopped before all of it was done, or lost: its driver is gone, and has
-/// written nothing for 30 seconds.
+/// A job is running, ended, stopped before all of it was done, or lost: its driver is gone, and has
+/// written nothing for 30 seconds. What has `://` in it names a deployment: which host it has, how
+/// that is set, and whether it is the one of this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXIT_CODES)]
 pub(crate) struct Arguments {
@@ -22,6 +23,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> {
+    if deploy::is_one(&arguments.job.job) {
+        return deploy::status::run(&arguments.job.job, globals);
+    }
     let executor = open(globals)?;
     let status = samara::block_on(look(&executor, &arguments.job))?;
     let mut out = io::stdout().lock();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod conformance;
+mod deploy;
 mod doctor;
 mod errors;
 mod help;
@@ -16,6 +17,7 @@ mod run;
 mod settings;
 mod steady;
 mod storage;
+mod ticket;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

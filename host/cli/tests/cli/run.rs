@@ -95,7 +95,7 @@ fn each_input_is_a_task_and_values_come_in_their_order() {
 fn a_function_of_no_values_needs_no_input() {
     assert_eq!(run(&["answer"]).ok(), "42\n");
     assert_eq!(run(&["answer", "--input", "[]", "--input", "[]"]).ok(), "42\n42\n");
-    assert_eq!(run(&["nothing"]).ok(), "[]\n");
+    assert_eq!(run(&["nothing"]).ok(), "null\n");
 }
 
 #[test]
@@ -120,7 +120,8 @@ fn values_of_all_kinds_go_in_and_come_out() {
     for (function, input, output) in [
         ("echo_option", "null", "null"),
         ("echo_option", "7", "7"),
-        ("echo_unit", "[]", "[]"),
+        ("echo_unit", "[]", "null"),
+        ("echo_unit", "null", "null"),
         ("echo_string", r#""ü\n\"x\"""#, r#""ü\n\"x\"""#),
         ("echo_float", "5.0", "5.0"),
         ("echo_float", "5", "5.0"),
@@ -218,7 +219,7 @@ fn what_a_function_logs_is_printed_on_request() {
     for line in ["task 0: error: an error", "task 0: warn: a warning", "task 0: info: an inform"] {
         assert!(ended.stderr.contains(line), "{}", ended.stderr);
     }
-    assert_eq!(ended.stdout, "[]\n");
+    assert_eq!(ended.stdout, "null\n");
 }
 
 #[test]

@@ -45,6 +45,13 @@ const BACKUP_TICK: Duration = Duration::from_millis(100);
 /// one stops within some 10 ms; a worker that was lost, never.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
+/// The last attempts of a task are its batch's alone: so many.
+const ALONE_AT_LAST: u32 = 2;
+
+/// How often a task may be given back undone before it counts as failed: hosts come and go, and one
+/// that gives back all it gets is out of order.
+const HANDED_BACK_MAX: u32 = 16;
+
 /// Events that are handled before batches are made again.
 const EVENTS_AT_ONCE: usize = 256;
 
@@ -130,6 +137,8 @@ struct Running {
     backed: Backed,
     next_number: u64,
     retries: u64,
+    /// How often workers gave tasks back.
+    handed_back: BTreeMap<u64, u32>,
     /// Why the rest of the job is not done, and when its guests must have stopped.
     stopped: Option<(Error, Duration)>,
     results: Vec<(usize, TaskResult)>,
@@ -179,6 +188,7 @@ impl Dispatch {
             backed: Backed::default(),
             next_number: 0,
             retries: 0,
+            handed_back: BTreeMap::new(),
             stopped: None,
             results: Vec::new(),
             rows: Vec::new(),
@@ -234,7 +244,9 @@ impl Running {
 
     fn wants_inputs(&self) -> bool {
         let capacity = self.dispatch.runtime.capacity();
-        let enough = QUEUE_MIN.max(capacity.slots * BATCHES_PER_SLOT * self.pace.batch_size());
+        let batch = self.pace.batch_size(capacity.batch_time);
+        let enough =
+            QUEUE_MIN.max(capacity.slots.saturating_mul(BATCHES_PER_SLOT).saturating_mul(batch));
         let open = !matches!(self.feed, Feed::Ended);
         match &self.stopped {
             Some(_) => open && self.feed.is_here(),
@@ -302,19 +314,32 @@ impl Running {
     /// Hands batches to the runtime, as many as it takes.
     fn launch(&mut self) {
         let capacity = self.dispatch.runtime.capacity();
-        let places = capacity.slots * BATCHES_PER_SLOT;
+        let places = capacity.slots.saturating_mul(BATCHES_PER_SLOT);
         while self.batches.len() < places && self.stopped.is_none() {
             let Some(first) = self.queue.front() else { break };
-            let memory = first.memory;
+            let (memory, is_alone) = (first.memory, self.goes_alone(first));
             let share = self.queue.len().div_ceil(places);
-            let size = match memory {
-                Some(_) => 1,
-                None => self.pace.batch_size().min(share).min(capacity.batch_tasks_max).max(1),
+            let size = match is_alone {
+                true => 1,
+                false => {
+                    let size = self.pace.batch_size(capacity.batch_time);
+                    size.min(share).min(capacity.batch_tasks_max).max(1)
+                }
             };
-            let ordinary = self.queue.iter().take(size).take_while(|q| q.memory == memory).count();
+            let ordinary = self.queue.iter().take(size);
+            let ordinary = ordinary.take_while(|queued| is_alone || !self.goes_alone(queued));
+            let ordinary = together(ordinary.map(|queued| &queued.task), capacity.batch_bytes_max);
             let tasks = self.queue.drain(..ordinary).map(|queued| queued.task).collect();
             self.invoke(tasks, memory);
         }
+    }
+
+    /// Whether a task shares no batch: its memory is its own, or it has few attempts left. One that
+    /// ends its host takes the others of its batch with it, which so have attempts without it.
+    fn goes_alone(&self, queued: &Queued) -> bool {
+        let (attempt, attempts) = (queued.task.attempt, self.dispatch.policy.retries.attempts);
+        let is_late = attempt > 0 && attempt.saturating_add(ALONE_AT_LAST) >= attempts;
+        queued.memory.is_some() || is_late
     }
 
     fn invoke(&mut self, tasks: Vec<Task>, memory: Option<u64>) {
@@ -322,6 +347,13 @@ impl Running {
         let mut batch = Batch { tasks, ..dispatch.template.clone() };
         if let Some(memory) = memory {
             batch.limits.memory_bytes = memory;
+        }
+        let capacity = dispatch.runtime.capacity();
+        if let Some(time) = capacity.task_time_max {
+            batch.limits.time = batch.limits.time.min(time);
+        }
+        if let Some(bytes) = capacity.task_memory_max {
+            batch.limits.memory_bytes = batch.limits.memory_bytes.min(bytes);
         }
         let counts = dispatch.ledger.counts();
         if counts.known {
@@ -518,6 +550,10 @@ impl Running {
             let cause = if cancelled { Cause::Platform(why.clone()) } else { cause };
             return self.fail(task, cause, log);
         }
+        if self.takes_back(task, &cause) {
+            let wait = self.dispatch.policy.retries.wait(1, random());
+            return self.queue_again(task.clone(), memory, wait);
+        }
         let Policy { retries, .. } = &self.dispatch.policy;
         let tasks = self.dispatch.ledger.counts().tasks as u64;
         let admitted = retries.admit(&cause, memory).filter(|_| {
@@ -528,13 +564,27 @@ impl Running {
         tracing::warn!(job = %self.dispatch.template.job, task = task.index, "trying again in {wait:?}: {cause}");
         self.retries += 1;
         self.dispatch.numbers.update(|summary| summary.retries += 1);
-        let job_memory = self.dispatch.template.limits.memory_bytes;
-        let memory = (next_memory != job_memory).then_some(next_memory);
         let again = Task { attempt: task.attempt + 1, ..task.clone() };
+        self.queue_again(again, next_memory, wait);
+    }
+
+    /// Whether a task is merely undone: its worker was about to end, which is no fault of anybody's.
+    fn takes_back(&mut self, task: &Task, cause: &Cause) -> bool {
+        let Cause::Platform(Error { kind: ErrorKind::HandedBack, .. }) = cause else {
+            return false;
+        };
+        let times = self.handed_back.entry(task.index).or_default();
+        *times += 1;
+        *times <= HANDED_BACK_MAX
+    }
+
+    fn queue_again(&mut self, task: Task, memory: u64, wait: Duration) {
+        let job_memory = self.dispatch.template.limits.memory_bytes;
+        let memory = (memory != job_memory).then_some(memory);
         // One that is never due waits for the job's end.
         let due = timer::after(self.dispatch.clock.monotonic(), wait).unwrap_or(Duration::MAX);
         let due = (due, self.number());
-        self.waiting.insert(due, Queued { task: again, memory });
+        self.waiting.insert(due, Queued { task, memory });
     }
 
     fn fail(&mut self, task: &Task, cause: Cause, log: Vec<LogLine>) {
@@ -643,6 +693,19 @@ impl Running {
         }
         let _nobody_waits = self.dispatch.finished.send(true);
     }
+}
+
+/// How many of these tasks travel together: one at least, and no more bytes than allowed.
+fn together<'a>(tasks: impl Iterator<Item = &'a Task>, bytes_max: u64) -> usize {
+    if bytes_max == u64::MAX {
+        return tasks.count();
+    }
+    let fits = |sum: &mut u64, task: &Task| {
+        let first = *sum == 0;
+        *sum += task.travel_bytes();
+        (first || *sum <= bytes_max).then_some(())
+    };
+    tasks.scan(0, fits).count()
 }
 
 /// A random byte; without one the waits are merely in step.

@@ -14,6 +14,9 @@ use samara_core::{
 use super::*;
 use crate::Summary;
 
+/// Memory of the place: more than a task has that asks for none in particular.
+const PLACE_BYTES: u64 = 8 << 30;
+
 /// What the runtime does with a task's next attempt.
 #[derive(Debug, Clone)]
 enum Act {
@@ -48,6 +51,8 @@ struct Ran {
     task: u64,
     attempt: u32,
     memory: u64,
+    /// Tasks of its batch.
+    together: usize,
 }
 
 impl fmt::Display for Script {
@@ -59,7 +64,11 @@ impl fmt::Display for Script {
 #[async_trait]
 impl Runtime for Script {
     fn capacity(&self) -> Capacity {
-        Capacity::new(2, 8)
+        Capacity::new(2, 8).with_task_memory_max(Some(PLACE_BYTES))
+    }
+
+    fn reach(&self) -> samara_core::Reach {
+        samara_core::Reach::Process
     }
 
     async fn invoke(
@@ -71,7 +80,8 @@ impl Runtime for Script {
         observer.started();
         for task in &batch.tasks {
             let memory = batch.limits.memory_bytes;
-            self.ran.lock().unwrap().push(Ran { task: task.index, attempt: task.attempt, memory });
+            let (attempt, together) = (task.attempt, batch.tasks.len());
+            self.ran.lock().unwrap().push(Ran { task: task.index, attempt, memory, together });
             let act = self.acts.lock().unwrap().get_mut(&task.index).and_then(VecDeque::pop_front);
             let outcome = match act.clone().unwrap_or(Act::Succeed) {
                 Act::Succeed | Act::Repeat => {
@@ -147,6 +157,7 @@ fn run_with(
             task_count: count as u64,
             reuse: false,
             depth: 0,
+            payer: Default::default(),
             tasks: Vec::new(),
         },
         policy,
@@ -200,6 +211,33 @@ fn attempts_of(came: &Came, task: u64) -> usize {
 }
 
 #[test]
+fn the_last_attempts_of_a_task_take_no_other_with_them() {
+    const LOSE: &[Act] = &[const { Act::LoseBatch }; 9];
+    // Those before them show that tasks are tiny, and may share batches.
+    let acts: Vec<(u64, &[Act])> = (50..400).map(|task| (task, LOSE)).collect();
+    let came = run_with(400, &acts, with_retries(quick().budget(10.0)), |_| {});
+    for (index, result) in came.results.iter().enumerate() {
+        let attempts = result.as_ref().err().map(|error| error.attempts);
+        assert_eq!(attempts, (index >= 50).then_some(Retries::default().attempts), "{index}");
+    }
+    let (early, late): (Vec<Ran>, Vec<Ran>) =
+        came.attempts.iter().partition(|ran| ran.attempt + 2 < Retries::default().attempts);
+    assert!(early.iter().any(|ran| ran.together > 1), "{early:?}");
+    assert!(!late.is_empty() && late.iter().all(|ran| ran.together == 1), "{late:?}");
+}
+
+#[test]
+fn a_task_has_no_more_memory_than_its_place() {
+    let wants = |bytes: u64| {
+        let came = run_with(1, &[], Policy::default(), |dispatch| {
+            dispatch.template.limits.memory_bytes = bytes;
+        });
+        came.attempts[0].memory
+    };
+    assert_eq!((wants(7), wants(2 * PLACE_BYTES)), (7, PLACE_BYTES));
+}
+
+#[test]
 fn platform_failures_are_tried_again_until_they_pass() {
     let acts: &[Act] = &[Act::PlatformFails(ErrorKind::Lost), Act::PlatformFails(ErrorKind::Store)];
     let came = run(20, &[(7, acts)]);
@@ -207,6 +245,18 @@ fn platform_failures_are_tried_again_until_they_pass() {
     assert_eq!(value(&came.results[7]), b"7");
     assert_eq!(attempts_of(&came, 7), 3);
     assert_eq!((came.summary.retries, came.summary.succeeded), (2, 20));
+}
+
+#[test]
+fn what_a_worker_gives_back_uses_up_no_attempt() {
+    const BACK: Act = Act::PlatformFails(ErrorKind::HandedBack);
+    let came = run(3, &[(1, &[BACK; 6]), (2, &[BACK; 99])]);
+    assert_eq!(value(&came.results[1]), b"1");
+    assert!(came.attempts.iter().filter(|ran| ran.task == 1).all(|ran| ran.attempt == 0));
+    // One that always comes back is out of order.
+    let error = came.results[2].as_ref().unwrap_err();
+    assert_eq!(error.attempts, Retries::default().attempts);
+    assert_eq!(attempts_of(&came, 2), 16 + Retries::default().attempts as usize);
 }
 
 #[test]

@@ -26,10 +26,11 @@ fn submit(executor: &Executor, submitted: Duration) -> JobId {
         function: "f".to_owned(),
         store: executor.store(),
         limits: Limits::default(),
-        grants: Grants(Vec::new()),
+        grants: Grants::default(),
         task_count: 3,
         reuse: false,
         depth: 0,
+        payer: Default::default(),
         tasks: Vec::new(),
     };
     let unix_ms = u64::try_from(submitted.as_millis()).unwrap();
@@ -60,7 +61,7 @@ fn failure(job: JobId, task: u64) -> Recorded {
 fn logged(executor: &Executor, job: JobId) -> JobLog {
     let (store, clock) = (executor.store_location().clone(), executor.clock());
     let started = executor.clone().on_io(async move {
-        let log = JobLog::start(job, store, Cancel::default(), Arc::default(), clock);
+        let log = JobLog::start((job, None), store, Cancel::default(), Arc::default(), clock);
         let value = Recorded::Value(Output::Inline(Bytes::from_static(&[1])));
         log.write(vec![
             attempt(0),
@@ -199,4 +200,30 @@ fn a_job_that_is_not_there_is_named_with_its_place() {
     let missing = block_on(executor.job_status(id)).unwrap_err().to_string();
     assert!(missing.contains("00000000000000000000000000"), "{missing}");
     assert!(missing.contains("looked for a job"), "{missing}");
+}
+
+/// Their objects are fetched while the job has ended long since.
+#[test]
+fn stored_outputs_of_a_job_that_has_ended_all_come() {
+    let executor = executor("mem://jobs-stored-outputs/s");
+    let job = submit(&executor, executor.clock().unix());
+    let (store, clock) = (executor.store_location().clone(), executor.clock());
+    let written = executor.clone().on_io(async move {
+        let log =
+            JobLog::start((job, None), store.clone(), Cancel::default(), Arc::default(), clock);
+        for task in 0..3 {
+            let output = store.join(&layout::output(&job, task));
+            output.store.put(&output.key, Bytes::from_static(&[7]), Default::default()).await?;
+            let result = Recorded::Value(Output::Stored { size: 1, content: None });
+            log.write(vec![Entry::Result { task, result }]).await;
+        }
+        Ok(log)
+    });
+    finish(&executor, block_on(written).unwrap(), None);
+    let reference = crate::JobRef { id: job, store: executor.store() };
+    let collected = block_on(executor.collect::<u8>(&reference)).unwrap();
+    let mut results = block_on(collected.as_completed().collect::<Vec<_>>());
+    results.sort_unstable_by_key(|(index, _)| *index);
+    let values: Vec<u8> = results.into_iter().map(|(_, value)| value.unwrap()).collect();
+    assert_eq!(values, [7, 7, 7]);
 }

@@ -3,12 +3,13 @@
 //! A new setting is a row. A name with a point (`retries.attempts`) is a key of a table in files,
 //! and `SAMARA_RETRIES_ATTEMPTS` among variables.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use samara_core::Limits;
 
 use super::stores::stores_text;
-use super::values::{Reading, Written, grants_text, nearest};
+use super::values::{Reading, Written, grants_text, nearest, pairs_text, texts_text};
 use super::{Parsed, units};
 use crate::dispatch::Policy;
 use crate::{Backups, Builder, OnFailure, Retries};
@@ -112,6 +113,72 @@ pub const KEYS: &[Key] = &[
         example: "\"16MiB\"",
         parse: |written, reading| {
             Some(limit(reading.size(written)?, |limits| &mut limits.host_call_bytes))
+        },
+    },
+    Key {
+        name: "cpu",
+        doc: "time of one task on a processor",
+        default: "15m",
+        example: "\"60s\"",
+        parse: |written, reading| {
+            let cpu = reading.time(written)?;
+            Some(Parsed::new(units::duration(cpu), move |mut builder| {
+                builder.limits_mut().cpu = cpu;
+                builder
+            }))
+        },
+    },
+    Key {
+        name: "storage-operations",
+        doc: "operations of one task on stores",
+        default: "1000000",
+        example: "10000",
+        parse: |written, reading| {
+            let count = reading.count(written)? as u64;
+            Some(Parsed::new(count.to_string(), move |mut builder| {
+                builder.limits_mut().storage_operations = count;
+                builder
+            }))
+        },
+    },
+    Key {
+        name: "storage-bytes",
+        doc: "bytes that one task reads from stores and writes to them",
+        default: "1TiB",
+        example: "\"10GiB\"",
+        parse: |written, reading| {
+            Some(limit(reading.size(written)?, |limits| &mut limits.storage_bytes))
+        },
+    },
+    Key {
+        name: "http-requests",
+        doc: "requests of one task to servers",
+        default: "10000",
+        example: "100",
+        parse: |written, reading| {
+            let count = reading.count(written)? as u64;
+            Some(Parsed::new(count.to_string(), move |mut builder| {
+                builder.limits_mut().http_requests = count;
+                builder
+            }))
+        },
+    },
+    Key {
+        name: "http-bytes",
+        doc: "bytes that one task gets from servers and sends to them",
+        default: "1TiB",
+        example: "\"10GiB\"",
+        parse: |written, reading| {
+            Some(limit(reading.size(written)?, |limits| &mut limits.http_bytes))
+        },
+    },
+    Key {
+        name: "buffers",
+        doc: "memory that is held for one task outside of its own: what it writes to objects, until it is stored, and its requests to servers",
+        default: "256MiB",
+        example: "\"64MiB\"",
+        parse: |written, reading| {
+            Some(limit(reading.size(written)?, |limits| &mut limits.buffer_bytes))
         },
     },
     Key {
@@ -303,6 +370,70 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "http",
+        doc: "servers that functions may ask, each a scheme, a host and a port; ` private` behind one allows addresses of private networks",
+        default: "none",
+        example: "[\"https://api.example.com\", \"http://db.internal:8080 private\"]",
+        parse: |written, reading| {
+            const WANTED: &str = "a list such as [\"https://api.example.com\"]";
+            let origins = reading.texts(written, WANTED)?;
+            for origin in &origins {
+                let sound = origin.parse::<samara_core::HttpGrant>();
+                if let Err(message) = sound {
+                    return reading.fault(&written.origin, message);
+                }
+            }
+            Some(Parsed::new(texts_text(&origins), move |builder| {
+                origins.iter().fold(builder, |builder, origin| builder.grant_http(origin))
+            }))
+        },
+    },
+    Key {
+        name: "variables",
+        doc: "variables of the environment of functions; they stand in a job's record",
+        default: "none",
+        example: "{ LANG = \"C\" }",
+        parse: |written, reading| {
+            let pairs = reading.pairs(written, "a table such as { LANG = \"C\" }")?;
+            Some(Parsed::new(pairs_text(&pairs), move |builder| {
+                pairs.iter().fold(builder, |builder, (name, value)| builder.variable(name, value))
+            }))
+        },
+    },
+    Key {
+        name: "secrets",
+        doc: "variables of functions whose values are known where they run, each with the secret's name",
+        default: "none",
+        example: "{ API_KEY = \"partner-api\" }",
+        parse: |written, reading| {
+            const WANTED: &str = "a table such as { API_KEY = \"partner-api\" }";
+            let pairs = reading.pairs(written, WANTED)?;
+            Some(Parsed::new(pairs_text(&pairs), move |builder| {
+                pairs.iter().fold(builder, |builder, (name, secret)| builder.secret(name, secret))
+            }))
+        },
+    },
+    Key {
+        name: "secrets-dir",
+        doc: "where secrets are for tasks on this machine, a directory with a file for each",
+        default: "none",
+        example: "\"/run/secrets\"",
+        parse: |written, reading| {
+            let dir = reading.path(written)?;
+            Some(Parsed::new(dir.display().to_string(), move |builder| builder.secrets_dir(&dir)))
+        },
+    },
+    Key {
+        name: "precise-clock",
+        doc: "whether functions have clocks as fine as the machine's; else they tell milliseconds",
+        default: "false",
+        example: "true",
+        parse: |written, reading| {
+            let precise = reading.flag(written)?;
+            Some(Parsed::new(precise.to_string(), move |builder| builder.precise_clock(precise)))
+        },
+    },
+    Key {
         name: "stores",
         doc: "how stores are reached, by a URL or by a scheme for all of its stores",
         default: "what the environment says",
@@ -314,6 +445,61 @@ pub const KEYS: &[Key] = &[
                     builder.store_setting(place, name, value)
                 })
             }))
+        },
+    },
+    Key {
+        name: "token",
+        doc: "what lets this driver send tasks to hosts that ask for it; better in a variable than \
+              in a file",
+        default: "none",
+        example: "\"0123456789abcdef\"",
+        parse: |written, reading| {
+            let token = reading.text(written, "a text")?.to_owned();
+            Some(Parsed::new("***".to_owned(), move |builder| builder.token(&token)))
+        },
+    },
+    Key {
+        name: "door-key",
+        doc: "what opens a platform's front door where the runtime's URL says `door=bearer` or \
+              `door=azure`; better in a variable than in a file",
+        default: "none",
+        example: "\"eyJhbGciOi…\"",
+        parse: |written, reading| {
+            let key = reading.text(written, "a text")?.to_owned();
+            Some(Parsed::new("***".to_owned(), move |builder| builder.door_key(&key)))
+        },
+    },
+    Key {
+        name: "tls-ca",
+        doc: "authorities that may have signed the certificates of https: hosts, beside those that \
+              this machine trusts; a file in PEM",
+        default: "none",
+        example: "\"/etc/samara/ca.pem\"",
+        parse: |written, reading| file(written, reading, Builder::tls_ca),
+    },
+    Key {
+        name: "tls-cert",
+        doc: "the certificate that is shown to https: hosts that want one, with its chain; a file in \
+              PEM",
+        default: "none",
+        example: "\"/etc/samara/driver.pem\"",
+        parse: |written, reading| file(written, reading, Builder::tls_cert),
+    },
+    Key {
+        name: "tls-key",
+        doc: "the private key of that certificate; a file in PEM",
+        default: "none",
+        example: "\"/etc/samara/driver.key\"",
+        parse: |written, reading| file(written, reading, Builder::tls_key),
+    },
+    Key {
+        name: "host-program",
+        doc: "the program `samara-host`, for runtimes that start hosts on this machine",
+        default: "the one beside this program, or in PATH",
+        example: "\"/opt/samara/samara-host\"",
+        parse: |written, reading| {
+            let program = reading.text(written, "a path")?.to_owned();
+            Some(Parsed::new(program.clone(), move |builder| builder.host_program(&program)))
         },
     },
     Key {
@@ -382,6 +568,16 @@ impl Parsed {
     fn new(text: String, apply: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
         Self { text, apply: Arc::new(apply) }
     }
+}
+
+/// A file that the builder is told of.
+fn file(
+    written: &Written,
+    reading: &mut Reading,
+    set: fn(Builder, PathBuf) -> Builder,
+) -> Option<Parsed> {
+    let file = reading.path(written)?;
+    Some(Parsed::new(file.display().to_string(), move |builder| set(builder, file.clone())))
 }
 
 /// A limit that is a size.

@@ -45,7 +45,6 @@ mod origin;
 mod problem;
 mod reader;
 mod stores;
-pub mod units;
 mod values;
 
 #[cfg(test)]
@@ -60,6 +59,7 @@ pub use self::origin::Origin;
 pub use self::problem::{Problem, Problems};
 pub use self::reader::Reader;
 use crate::{Builder, Error, Executor};
+pub use samara_core::units;
 
 /// Settings from outside the program, read and checked. See the [module](self) for where from.
 #[derive(Debug, Clone, Default)]

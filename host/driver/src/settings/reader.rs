@@ -16,6 +16,9 @@ use crate::environment::SettingsEnvironment;
 /// What the names of our variables begin with.
 pub(super) const PREFIX: &str = "SAMARA_";
 
+/// What those of hosts begin with, which are none of a driver's.
+const HOSTS: &str = "SAMARA_HOST_";
+
 /// The variable that names the one file.
 const CONFIG: &str = "SAMARA_CONFIG";
 
@@ -196,7 +199,8 @@ impl Reader {
             let name = name.to_string_lossy();
             let origin = Origin::Variable(name.to_string());
             let Some((_, key)) = variables.iter().find(|(variable, _)| *variable == name) else {
-                if name == CONFIG || name == PROFILE || !name.starts_with(PREFIX) {
+                let is_ours = name.starts_with(PREFIX) && !name.starts_with(HOSTS);
+                if name == CONFIG || name == PROFILE || !is_ours {
                     continue;
                 }
                 let names = variables.iter().map(|(name, _)| name.as_str());

@@ -49,7 +49,10 @@ impl Machine {
 
     fn steady(&self, text: &str) -> String {
         let text = text.replace(self.0.path().to_str().unwrap(), "");
-        // Which stores there are depends on the build.
+        // Which stores and runtimes there are depends on the build.
+        let runtimes = samara_runtimes::RUNTIMES.iter().map(|row| format!("{}:", row.scheme));
+        let runtimes = runtimes.collect::<Vec<_>>().join(", ");
+        let text = text.replace(&format!("there are: {runtimes}\n"), "there are: …\n");
         let known = samara_store::STORES.iter().map(|row| row.scheme).collect::<Vec<_>>();
         text.replace(&format!("(known: {})", known.join(", ")), "(known: …)")
     }
@@ -96,6 +99,22 @@ fn settings_are_merged_key_by_key_from_flags_to_the_users_file() {
     .assert_eq(&machine.set(&settings));
     let (profile, origin) = settings.profile().unwrap();
     assert_eq!((profile, origin.to_string()), ("big", "SAMARA_PROFILE".to_owned()));
+}
+
+#[test]
+fn files_for_tls_are_found_from_the_file_that_names_them() {
+    let machine = Machine::new();
+    machine.project("tls-ca = 'ca.pem'\n");
+    let reader = machine.reader().variable("SAMARA_TLS_CERT", "/keys/driver.pem");
+    let reader = reader.variable("SAMARA_TLS_KEY", "/keys/driver.key");
+    expect![[r#"
+        tls-ca = /project/ca.pem (/project/samara.toml:1:10)
+        tls-cert = /keys/driver.pem (SAMARA_TLS_CERT)
+        tls-key = /keys/driver.key (SAMARA_TLS_KEY)
+    "#]]
+    .assert_eq(&machine.set(&reader.read().unwrap()));
+    let near = machine.reader().variable("SAMARA_TLS_CERTS", "/driver.pem").read();
+    assert!(near.unwrap_err().to_string().contains("SAMARA_TLS_CERT`"));
 }
 
 #[test]
@@ -162,7 +181,7 @@ progress = "yes"
 
 [profile.prod]
 store = ""
-runtime = "lamda://x"
+runtime = "nomad://x"
 memory = "5GiB"
 output = 1.5
 [profile.other]
@@ -197,7 +216,7 @@ store = "s4://bucket"
           /project/samara.toml:10:1: slots: it is given twice: at the top and in [default]; keep one
           /project/samara.toml:11:12: progress: it is the text "yes", and should be true or false
           /project/samara.toml:14:9: store: it is empty, and should be a URL or a path
-          /project/samara.toml:15:11: runtime: no runtime of this build is called `lamda:`; there are: local:
+          /project/samara.toml:15:11: runtime: no runtime of this build is called `nomad:`; there are: …
           /project/samara.toml:16:10: memory: limit memory_bytes = 5368709120 must lie between 64 KiB (one page) and 4 GiB
           /project/samara.toml:17:10: output: it is the number 1.5, and should be a size, such as "512MiB"
           /user/samara/samara.toml:3:1: profile.x: a profile is a table of settings: [profile.NAME]
@@ -255,7 +274,7 @@ fn what_is_no_toml_is_said_with_its_place() {
 #[test]
 fn a_profile_that_is_not_chosen_may_be_for_another_build() {
     let machine = Machine::new();
-    machine.project("[profile.cloud]\nruntime = 'lambda://f'\nstore = 'nfs://b/x'\n");
+    machine.project("[profile.cloud]\nruntime = 'nomad://f'\nstore = 'nfs://b/x'\n");
     machine.reader().read().unwrap();
     let error = machine.reader().profile("cloud", "--profile").read().unwrap_err().to_string();
     assert!(error.contains("samara.toml:2:11: runtime: no runtime of this build"), "{error}");

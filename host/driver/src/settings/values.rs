@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use samara_core::Access;
+use samara_core::units::{parse_duration, parse_size};
 use samara_store::Locator;
 use toml::de::{DeString, DeValue};
 
-use super::units::{parse_duration, parse_size};
 use super::{Origin, Problem};
 
 /// A value as it was written, and where.
@@ -230,6 +230,30 @@ impl Reading {
         }
     }
 
+    /// A list of texts; a text is TOML.
+    pub(super) fn texts(&mut self, written: &Written, wanted: &str) -> Option<Vec<String>> {
+        let Some(Raw::List(items)) = written.structure() else {
+            return self.misfit(written, wanted);
+        };
+        items.iter().map(|item| self.text(item, "a text").map(str::to_owned)).collect()
+    }
+
+    /// A table of texts, by their names; a text is TOML.
+    pub(super) fn pairs(
+        &mut self,
+        written: &Written,
+        wanted: &str,
+    ) -> Option<Vec<(String, String)>> {
+        let Some(Raw::Table(entries)) = written.structure() else {
+            return self.misfit(written, wanted);
+        };
+        let text = |(name, _, value): &(String, Origin, Written)| {
+            let (name, text) = (name.clone(), self.text(value, "a text")?.to_owned());
+            Some((name, text))
+        };
+        entries.iter().map(text).collect()
+    }
+
     /// A list of tables `{ url, access }`; a text is TOML.
     pub(super) fn grants(&mut self, written: &Written) -> Option<Vec<(String, Access)>> {
         const WANTED: &str = "a list such as [{ url = \"/data/in\", access = \"read\" }]";
@@ -318,6 +342,20 @@ pub(super) fn without_passwords(text: &str) -> String {
     }
     shown.push_str(rest);
     shown
+}
+
+/// Texts as a file would say them.
+pub(super) fn texts_text(texts: &[String]) -> String {
+    // The strings of JSON are strings of TOML.
+    let texts = texts.iter().map(|text| serde_json::Value::from(text.as_str()).to_string());
+    format!("[{}]", texts.collect::<Vec<_>>().join(", "))
+}
+
+/// Texts with names as a file would say them.
+pub(super) fn pairs_text(pairs: &[(String, String)]) -> String {
+    let text = |text: &str| serde_json::Value::from(text);
+    let pairs = pairs.iter().map(|(name, value)| format!("{} = {}", text(name), text(value)));
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
 }
 
 /// Grants as a file would say them.
