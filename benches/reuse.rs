@@ -69,6 +69,7 @@ fn batch(programs: &Component, tasks: u64) -> Result<Batch> {
         task_count: tasks,
         reuse: true,
         depth: 0,
+        payer: Default::default(),
         tasks: (0..tasks).map(task).collect::<Result<_>>()?,
     })
 }

@@ -34,6 +34,7 @@ fn engine(programs: &Component) -> Result<()> {
         task_count: 1,
         reuse: false,
         depth: 0,
+        payer: Default::default(),
         tasks: Vec::new(),
     };
     let mut arguments = samara_wit::value::ArgumentWriter::new(2);

@@ -7,9 +7,10 @@ pub mod turns;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -132,4 +133,22 @@ fn word(rank: u64) -> String {
         syllable
     });
     syllables.collect()
+}
+
+/// The host, built with every store and runtime.
+///
+/// # Errors
+///
+/// Where it does not build.
+pub fn host_program() -> Result<PathBuf> {
+    let bench = std::env::current_exe()?;
+    let target = bench.ancestors().nth(3).context("a bench lies in a target directory")?;
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--target-dir"])
+        .arg(target)
+        .args(["-p", "samara-host", "-p", "samara-benches", "--bins"])
+        .current_dir(root())
+        .status()?;
+    ensure!(built.success(), "the host was not built");
+    Ok(target.join("release/samara-host"))
 }

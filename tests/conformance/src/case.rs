@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use samara::Reach;
+
 use crate::Context;
 
 /// One thing that every runtime does on every store.
@@ -24,6 +26,8 @@ pub enum Needs {
     Nothing,
     /// So many tasks that run at the same moment.
     Slots(usize),
+    /// Tasks that run no further away from the driver.
+    Within(Reach),
 }
 
 /// Lists a module's cases; each is a private `fn(context: &Context)` of the module.
@@ -31,7 +35,7 @@ pub enum Needs {
 /// A case that is forgotten here is dead code to the compiler, and a failure of the test
 /// `every_case_is_in_its_table`.
 macro_rules! cases {
-    ($room:ident: $($name:ident $(needs $needs:ident($count:literal))?,)*) => {
+    ($room:ident: $($name:ident $(needs $needs:ident($count:tt))?,)*) => {
         /// The cases of this room.
         pub(super) const CASES: &[$crate::Case] = &[$($crate::Case {
             room: stringify!($room),
@@ -46,8 +50,11 @@ macro_rules! needs {
     () => {
         $crate::Needs::Nothing
     };
-    ($needs:ident($count:literal)) => {
-        $crate::Needs::$needs($count)
+    (Slots($count:literal)) => {
+        $crate::Needs::Slots($count)
+    };
+    (Within($reach:ident)) => {
+        $crate::Needs::Within(samara::Reach::$reach)
     };
 }
 

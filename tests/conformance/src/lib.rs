@@ -33,6 +33,6 @@ mod place;
 mod suite;
 
 pub use crate::case::{Case, Needs};
-pub use crate::cases::cases;
+pub use crate::cases::{cases, hide_expected_panics};
 pub use crate::context::Context;
 pub use crate::suite::{Ended, Settings, Suite, Verdict};

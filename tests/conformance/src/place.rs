@@ -84,6 +84,20 @@ impl Place {
 fn remove_empty(directory: &std::path::Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let is_directory = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|it| it.is_dir());
-    entries.filter(is_directory).for_each(|entry| remove_empty(&entry.path()));
+    let (directories, files): (Vec<_>, Vec<_>) = entries.partition(is_directory);
+    directories.iter().for_each(|entry| remove_empty(&entry.path()));
+    for file in files.iter().filter(|file| is_of_a_dead_process(&file.file_name())) {
+        drop(std::fs::remove_file(file.path()));
+    }
     drop(std::fs::remove_dir(directory));
+}
+
+/// Whether a file is what a process was writing when it was killed, as some cases have it. No object
+/// has such a name: `.PROCESS-RANDOM.samara-tmp`. What a living process leaves behind is a defect.
+fn is_of_a_dead_process(name: &std::ffi::OsStr) -> bool {
+    let process = || {
+        let name = name.to_str()?.strip_prefix('.')?.strip_suffix(".samara-tmp")?;
+        u32::from_str_radix(name.split_once('-')?.0, 16).ok()
+    };
+    process().is_some_and(|id| !std::path::Path::new("/proc").join(id.to_string()).exists())
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use samara::{Builder, Component, Error, Executor};
+use samara::{Builder, Component, Error, Executor, Reach};
 use samara_core::{Clock, SystemClock};
 use ulid::Ulid;
 
@@ -123,6 +123,11 @@ impl Suite {
         self.0.executor.runtime()
     }
 
+    /// How far from this program the tasks run.
+    pub fn reach(&self) -> Reach {
+        self.0.executor.reach()
+    }
+
     /// The suite's own place in the store, as its canonical URL.
     pub fn store(&self) -> String {
         self.0.place.url()
@@ -152,6 +157,10 @@ impl Suite {
     fn lacks(&self, needs: Needs) -> Option<String> {
         match needs {
             Needs::Nothing => None,
+            Needs::Within(wanted) => {
+                let lack = || format!("its tasks may not run further away than in the {wanted:?}");
+                (self.0.executor.reach() > wanted).then(lack)
+            }
             Needs::Slots(wanted) => {
                 let runtime = self.0.builder.clone().slots(wanted).build().ok()?.runtime();
                 // The canonical URL of a runtime with a number of slots ends with it.

@@ -122,6 +122,20 @@ pub fn recurses(depth: u64) -> u64 {
     if depth == 0 { 0 } else { recurses(depth - 1) + 1 + black_box(frame)[0] - depth }
 }
 
+/// Computes for as many rounds, and calls nothing meanwhile.
+#[function]
+pub fn computes(rounds: u64) -> u64 {
+    (0..rounds).fold(0, |sum, round| black_box(sum ^ round))
+}
+
+/// Takes this much memory, and keeps it for so many milliseconds.
+#[function]
+pub fn holds(bytes: usize, ms: u64) -> usize {
+    let held = touched(bytes);
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+    black_box(held).len()
+}
+
 /// Never returns, and calls nothing meanwhile.
 #[function]
 pub fn loops() -> u64 {

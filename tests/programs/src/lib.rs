@@ -6,6 +6,7 @@
 //! error stays apart from it.
 
 pub mod ends;
+pub mod granted;
 pub mod input;
 pub mod isolation;
 pub mod nested;
@@ -41,6 +42,15 @@ impl<T> From<std::io::Result<T>> for Attempt<T> {
             Err(error) => {
                 Self::Refused { case: format!("{:?}", error.kind()), text: error.to_string() }
             }
+        }
+    }
+}
+
+impl<T> From<samara_guest::Result<T>> for Attempt<T> {
+    fn from(result: samara_guest::Result<T>) -> Self {
+        match result {
+            Ok(value) => Self::Did(value),
+            Err(error) => Self::Refused { case: String::new(), text: format!("{error:#}") },
         }
     }
 }

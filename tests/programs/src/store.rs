@@ -89,6 +89,24 @@ pub fn write_pieces(url: String, piece: Bytes, pieces: u64, finish: bool) -> Res
     Ok(storage::head(&url).map(size).into())
 }
 
+/// Writes so many objects at once, each `bytes` long, and finishes them in the end.
+#[function]
+pub fn writes_many_at_once(url: String, writers: u64, bytes: Bytes) -> Result<u64> {
+    let mut open = Vec::new();
+    for number in 0..writers {
+        let mut writer = Writer::create(&format!("{url}/{number}"))?;
+        writer.write_all(&bytes)?;
+        writer.flush()?;
+        open.push(writer);
+    }
+    let mut finished = 0;
+    for writer in open {
+        writer.finish()?;
+        finished += 1;
+    }
+    Ok(finished)
+}
+
 /// Writes an object through a writer that must not replace one.
 #[function]
 pub fn write_new(url: String, bytes: Bytes) -> Result<Attempt<u64>> {

@@ -19,19 +19,29 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("host/engine", &["wit", "host/store", "host/core"]),
     ("runtimes", &["host/core"]),
     ("host/runner", &["host/engine", "host/store", "host/core"]),
+    ("host/tenants", &["host/core"]),
     ("host/driver", &["runtimes", "host/store", "host/engine", "host/core", "host/build", "wit"]),
-    ("host/worker", &["runtimes", "host/engine", "host/store", "host/core"]),
+    ("host/worker", &["runtimes", "host/engine", "host/store", "host/tenants", "host/core"]),
     // Guests: components are all that they and the host share.
     ("host/cli/hello", &["guest-sdk"]),
     ("examples/*/function", &["guest-sdk"]),
     ("tests/programs", &["guest-sdk", "host/build"]),
+    ("tests/programs/evil", &["guest-sdk", "tests/programs"]),
     // What stands at the top.
     // It runs tests in the sandbox by itself: the driver knows jobs, and these are none. The suite is
     // in the command, for users to try their own runtime and store; by way of it, so are the natively
     // compiled guests under test, for their handles' sake.
     (
         "host/cli",
-        &["host/driver", "host/runner", "host/build", "host/core", "wit", "tests/conformance"],
+        &[
+            "host/driver",
+            "host/runner",
+            "host/build",
+            "host/tenants",
+            "host/core",
+            "wit",
+            "tests/conformance",
+        ],
     ),
     ("examples/*", &["host/driver", "host/build", "examples/*/function"]),
     ("tests/xtask", &["host/build"]),
@@ -56,7 +66,10 @@ pub const RESERVED: &[(&str, &[&str], &str)] = &[
             "host/cli",
             "examples/*",
             "tests/conformance",
+            "tests/deploy",
             "tests/engine",
+            "tests/fuzz",
+            "tests/hosts",
             "tests/stores",
             "tests/sim",
             "tests/chaos",

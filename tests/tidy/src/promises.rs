@@ -32,6 +32,35 @@ pub fn check(path: &str, specification: &str, files: &[(String, String)]) -> Vec
     offences
 }
 
+/// The head of a table whose promises have no numbers.
+const HEAD: &str = "| promise | held by |";
+
+/// Checks the same of tables without numbers, whose columns are `promise` and `held by`.
+#[must_use]
+pub fn check_unnumbered(path: &str, text: &str, files: &[(String, String)]) -> Vec<Offence> {
+    let (mut offences, mut is_inside, mut rows) = (Vec::new(), false, 0);
+    for (index, line) in text.lines().enumerate() {
+        is_inside = line == HEAD || is_inside && line.starts_with('|');
+        if !is_inside || line == HEAD || line.starts_with("|-") {
+            continue;
+        }
+        rows += 1;
+        let proof = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let names = between_backticks(proof);
+        if names.is_empty() {
+            offences.push(Offence::at(path, index + 1, "a promise names no test"));
+        }
+        for name in names.iter().filter(|name| !exists(name, files)) {
+            let what = format!("a promise names `{name}`, which does not exist");
+            offences.push(Offence::at(path, index + 1, what));
+        }
+    }
+    if rows == 0 {
+        offences.push(Offence::new(path, format!("no promise found: tables begin with `{HEAD}`")));
+    }
+    offences
+}
+
 /// The number and the last column of a row that is a promise.
 fn promise(line: &str) -> Option<(&str, &str)> {
     let row = line.trim().strip_prefix('|')?.strip_suffix('|')?;
@@ -109,5 +138,19 @@ mod tests {
         let twice = "| S1 | a | `survives` |\n| S1 | b | `survives` |\n";
         assert_eq!(check("S.md", twice, &files), [Offence::at("S.md", 2, "S1 is promised twice")]);
         assert_eq!(check("S.md", "nothing\n", &files).len(), 1);
+    }
+
+    #[test]
+    fn promises_without_numbers_are_checked_too() {
+        let files = [("tests/a.rs".to_owned(), "fn survives() {}\n".to_owned())];
+        let text = "| promise | held by |\n|---|---|\n| a | `survives` |\n| b | `dies` |\n| c | - |\n\n\
+                    | what | else |\n|---|---|\n| d | `dies` |\n";
+        let found = check_unnumbered("S.md", text, &files);
+        let wanted = [
+            Offence::at("S.md", 4, "a promise names `dies`, which does not exist"),
+            Offence::at("S.md", 5, "a promise names no test"),
+        ];
+        assert_eq!(found, wanted);
+        assert_eq!(check_unnumbered("S.md", "nothing\n", &files).len(), 1);
     }
 }

@@ -107,6 +107,13 @@ fn every_promise_names_what_holds_it() {
 }
 
 #[test]
+fn every_promise_of_security_names_what_holds_it() {
+    const SECURITY: &str = "docs/SECURITY.md";
+    let files = files();
+    assert_none(promises::check_unnumbered(SECURITY, content(&files, SECURITY), &files));
+}
+
+#[test]
 fn every_row_of_the_comparison_names_what_holds_it() {
     const COMPARISON: &str = "docs/from-lithops.md";
     let files = files();

@@ -1,5 +1,7 @@
 //! The repository's own tasks, run as `cargo xtask <task>`.
 
+mod bill;
+mod release;
 mod suite;
 
 use std::env;
@@ -16,6 +18,9 @@ usage: cargo xtask <task>
 
   target                install the standard library that components need, if it is missing
   test [--] [args]      all tests with everything they need; args go to `cargo test`
+  release               the programs of a release, with their sums and bills of materials, in the
+                        target directory's `dist`; of what was committed alone
+  release --check       the bills of materials alone, written and checked
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +28,8 @@ fn main() -> ExitCode {
     let outcome = match args.split_first() {
         Some((task, [])) if task == "target" => target(),
         Some((task, args)) if task == "test" => test(args),
+        Some((task, [])) if task == "release" => release(false),
+        Some((task, [check])) if task == "release" && check == "--check" => release(true),
         _ => Ok(usage()),
     };
     outcome.unwrap_or_else(|error| {
@@ -46,6 +53,14 @@ fn test(args: &[OsString]) -> Result<ExitCode> {
     let summary = suite::run(root(), Environment::from_env().cargo(), args, &mut out)?;
     writeln!(out, "{summary}")?;
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes a release, or checks what one would say of itself.
+fn release(check: bool) -> Result<ExitCode> {
+    ensure_target()?;
+    let mut out = io::stdout().lock();
+    release::run(root(), Environment::from_env().cargo(), check, &mut out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn ensure_target() -> Result<samara_build::Toolchain> {

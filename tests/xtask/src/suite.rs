@@ -1,4 +1,4 @@
-//! Runs `cargo test` and sums what its many test binaries say.
+//! Runs `cargo test`, sums what its many test binaries say, and says again at the end what failed.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -16,6 +16,16 @@ pub(crate) struct Summary {
     pub(crate) skipped: u64,
 }
 
+/// Lines of what failed that are said again; what is beyond them stands further up in the output.
+const REPEATED_LINES_MAX: usize = 400;
+
+/// What test binaries said of their failures, to be said again where it is found: at the end.
+#[derive(Debug, Default)]
+struct Failures {
+    lines: Vec<String>,
+    inside: bool,
+}
+
 /// Runs the tests in the repository, with the output of cargo passed on as it comes.
 pub(crate) fn run(
     root: &Path,
@@ -28,17 +38,24 @@ pub(crate) fn run(
     let mut child = command.spawn().context("could not run cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;
     let mut summary = Summary::default();
+    let mut failures = Failures::default();
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         out.write_all(&line)?;
-        summary.add_line(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        summary.add_line(&text);
+        failures.add_line(&text);
         line.clear();
     }
     let status = child.wait()?;
     // A test binary that was killed, or did not compile, has no line that says so.
     if !status.success() && summary.failed == 0 {
         summary.failed = 1;
+        writeln!(out, "cargo test ended with {status}, and no test says that it failed")?;
+    }
+    for line in &failures.lines {
+        writeln!(out, "{line}")?;
     }
     Ok(summary)
 }
@@ -47,6 +64,11 @@ pub(crate) fn run(
 fn cargo_test(cargo: &Path, args: &[OsString]) -> Command {
     let mut command = Command::new(cargo);
     command.args(["test", "--no-fail-fast"]);
+    // This program's own, which cargo set: build scripts that look at them would be run again.
+    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
+    for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
+        command.env_remove(format!("CARGO_PKG_VERSION_{part}"));
+    }
     let args = match args.split_first() {
         Some((first, rest)) if first == "--" => rest,
         _ => args,
@@ -62,6 +84,23 @@ fn cargo_test(cargo: &Path, args: &[OsString]) -> Command {
 fn selects_packages(arg: &OsStr) -> bool {
     let arg = arg.to_string_lossy();
     ["-p", "--package", "--manifest-path"].iter().any(|option| arg.starts_with(option))
+}
+
+// === impl Failures ===
+
+impl Failures {
+    /// Takes what stands between `failures:` and the result of a binary.
+    fn add_line(&mut self, line: &str) {
+        let line = line.trim_end();
+        match line {
+            "failures:" => self.inside = true,
+            _ if line.starts_with("test result: ") => self.inside = false,
+            _ if self.inside && self.lines.len() < REPEATED_LINES_MAX => {
+                self.lines.push(line.to_owned());
+            }
+            _ => {}
+        }
+    }
 }
 
 // === impl Summary ===
@@ -114,6 +153,15 @@ all doctests ran in 0.53s; merged doctests compilation took 0.24s
         assert_eq!(summary, Summary { passed: 15, failed: 2, skipped: 1 });
         assert_eq!(summary.to_string(), "15 passed, 2 failed, 1 skipped");
         assert_eq!(Summary::default().to_string(), "0 passed, 0 failed");
+    }
+
+    #[test]
+    fn what_failed_is_said_again() {
+        let output = "test a ... FAILED\nfailures:\n\n---- a stdout ----\nit broke\n
+failures:\n    a\n\ntest result: FAILED. 0 passed; 1 failed\ntest b ... ok\n";
+        let mut failures = Failures::default();
+        output.lines().for_each(|line| failures.add_line(line));
+        assert_eq!(failures.lines.join("|"), "|---- a stdout ----|it broke||    a|");
     }
 
     #[test]

@@ -3,14 +3,18 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use samara::{Cause, Exceeded, Executor, Level, Limits, UserErrorKind};
-use samara_programs::{ends, isolation, sandbox, task, values};
+use samara::{Access, Cause, Exceeded, Executor, Level, Limits, UserErrorKind};
+use samara_guest::Bytes;
+use samara_programs::{Attempt, ends, isolation, sandbox, store, task, values};
 
 use super::{call, cause, results, table, task_error, wait};
 use crate::Context;
 
 table! {
     ends:
+    computing_for_longer_than_allowed_is_a_limit,
+    operations_and_bytes_of_stores_are_limited,
+    what_is_held_for_a_task_is_limited,
     a_returned_error_keeps_its_chain,
     an_error_type_of_the_users_own_keeps_its_chain_too,
     a_panic_arrives_with_message_place_and_stack,
@@ -117,6 +121,50 @@ fn time_is_limited_for_busy_and_for_sleeping_guests(context: &Context) {
     let took = started.elapsed();
     assert!(took >= 2 * limit && took < Duration::from_secs(10), "{took:?}");
     assert!(wait(executor.call(context.programs(), sandbox::sleeps, 10)).unwrap() >= 10);
+}
+
+fn computing_for_longer_than_allowed_is_a_limit(context: &Context) {
+    let limit = Duration::from_millis(150);
+    let executor = limited(context, |limits| limits.cpu = limit);
+    let wanted = Cause::LimitExceeded(Exceeded::Cpu { limit });
+    assert_eq!(cause(wait(executor.call(context.programs(), ends::loops, ()))), wanted);
+    // To wait is not to compute.
+    let slept = wait(executor.call(context.programs(), sandbox::sleeps, 400)).unwrap();
+    assert!(slept >= 400, "{slept}");
+}
+
+/// An executor whose functions may write objects of the case, within limits.
+fn writing(context: &Context, set: impl FnOnce(&mut Limits)) -> Executor {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    let builder = context.builder().limits(limits);
+    builder.grant(context.url(""), Access::ReadWrite).build().unwrap()
+}
+
+fn operations_and_bytes_of_stores_are_limited(context: &Context) {
+    let executor = writing(context, |limits| limits.storage_operations = 5);
+    let pieces = |executor: &Executor, size: usize, pieces: u64| {
+        let arguments = (context.url("o"), Bytes::from(vec![7; size]), pieces, true);
+        wait(executor.call(context.programs(), store::write_pieces, arguments))
+    };
+    assert_eq!(pieces(&executor, 10, 3).unwrap(), Attempt::Did(30));
+    let limit = Exceeded::StorageOperations { limit: 5 };
+    assert_eq!(cause(pieces(&executor, 100_000, 50)), Cause::LimitExceeded(limit));
+    let executor = writing(context, |limits| limits.storage_bytes = 1_000_000);
+    assert_eq!(pieces(&executor, 500_000, 2).unwrap(), Attempt::Did(1_000_000));
+    let limit = Exceeded::StorageBytes { limit: 1_000_000 };
+    assert_eq!(cause(pieces(&executor, 500_000, 3)), Cause::LimitExceeded(limit));
+}
+
+fn what_is_held_for_a_task_is_limited(context: &Context) {
+    let executor = writing(context, |limits| limits.buffer_bytes = 8 << 20);
+    let writers = |writers: u64| {
+        let arguments = (context.url("many"), writers, Bytes::from(vec![7; 1 << 20]));
+        wait(executor.call(context.programs(), store::writes_many_at_once, arguments))
+    };
+    assert_eq!(writers(8).unwrap(), 8);
+    let limit = Exceeded::Buffers { limit: 8 << 20 };
+    assert_eq!(cause(writers(9)), Cause::LimitExceeded(limit));
 }
 
 fn output_is_limited(context: &Context) {

@@ -14,7 +14,7 @@ table! {
     a_parallel_iterator_ends_with_the_first_error_and_hides_none,
     a_function_is_a_service,
     futures_are_waited_for_and_streams_are_iterators,
-    instructions_are_counted_where_asked_and_are_the_same_each_time,
+    instructions_are_counted_where_asked_and_are_the_same_each_time needs Within(Machine),
 }
 
 fn a_parallel_iterator_collects_combines_and_hands_out(context: &Context) {

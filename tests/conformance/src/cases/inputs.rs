@@ -10,7 +10,7 @@ use samara::{Cause, Completed, Objects, TaskError};
 use samara_programs::{input, values};
 use serde::{Serialize, Serializer};
 
-use super::{collected, results, table, wait};
+use super::{EXPECTED_PANIC, collected, results, table, wait};
 use crate::Context;
 
 table! {
@@ -113,7 +113,7 @@ fn check_panicked(results: Vec<Result<u64, TaskError>>) {
             (5_000, Err(error)) => {
                 assert_eq!((error.code(), error.index), ("bad-input", 5_000));
                 let text = error.to_string();
-                assert!(text.contains("panicked: no more of these"), "{text}");
+                assert!(text.contains(&format!("panicked: {EXPECTED_PANIC}")), "{text}");
             }
             (_, result) => assert_eq!(result.unwrap(), index as u64),
         }
@@ -121,7 +121,7 @@ fn check_panicked(results: Vec<Result<u64, TaskError>>) {
 }
 
 fn panics_at_5000(n: u64) -> (u64, u64) {
-    assert!(n < 5_000, "no more of these");
+    assert!(n < 5_000, "{EXPECTED_PANIC}");
     (n, 0)
 }
 

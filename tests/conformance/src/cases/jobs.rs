@@ -29,6 +29,7 @@ table! {
     one_slot_runs_every_task,
     waiting_twice_is_waiting_once,
     a_summary_tells_successes_from_failures,
+    a_call_that_ends_soon_and_well_leaves_no_record,
 }
 
 fn is_cancelled(error: &TaskError) -> bool {
@@ -222,4 +223,25 @@ fn a_summary_tells_successes_from_failures(context: &Context) {
     let results = wait(job.results());
     let failed: Vec<usize> = (0..7).filter(|index| results[*index].is_err()).collect();
     assert_eq!(failed, [1, 3, 5]);
+}
+
+fn a_call_that_ends_soon_and_well_leaves_no_record(context: &Context) {
+    let executor = context.builder().store(context.url("calls")).build().unwrap();
+    let programs = context.programs();
+    assert_eq!(wait(executor.call(programs, values::add, (1, 2))).unwrap(), 3);
+    assert_eq!(wait(executor.job_ids()).unwrap(), []);
+    let failed = wait(executor.call(programs, ends::fails, ())).unwrap_err();
+    assert_eq!(failed.code(), "user-error");
+    let slept = wait(executor.call(programs, sandbox::sleeps, 1_500)).unwrap();
+    assert!(slept >= 1_500);
+    // The record is written behind the call's back.
+    let started = Instant::now();
+    let ended = || -> Vec<u64> {
+        let jobs = wait(executor.jobs(10)).unwrap();
+        jobs.iter().filter(|job| job.summary.is_some()).map(|job| job.failed).collect()
+    };
+    while ended().len() < 2 && started.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(ended(), [0, 1]);
 }

@@ -135,7 +135,9 @@ fn the_first_failure_stops_the_rest_where_asked(context: &Context) {
     // 13 fails, 15 never ends.
     let map = executor.map(context.programs(), reuse::does_as_told, [1, 13, 15, 15, 15]);
     let results = results(wait(map.on_failure(OnFailure::Stop)));
-    assert_eq!(codes(&results), ["", "user-error", "cancelled", "cancelled", "cancelled"]);
+    assert_eq!(codes(&results)[1..], ["user-error", "cancelled", "cancelled", "cancelled"]);
+    // Where there are several slots, the first may still be on its way.
+    assert!(["", "cancelled"].contains(&codes(&results)[0]), "{results:?}");
     let text = results[4].as_ref().unwrap_err().to_string();
     assert!(text.contains("stops at the first failure"), "{text}");
 }
@@ -148,11 +150,12 @@ fn a_part_of_failures_is_tolerated(context: &Context) {
     };
     let one = map([1, 13, 1, 1, 1, 1, 1, 1, 1, 1]);
     assert_eq!(codes(&one).iter().filter(|code| code.is_empty()).count(), 9);
-    // Two are too many; the rest would never end.
-    let two = map([13, 13, 15, 15, 15, 15, 15, 15, 15, 15]);
-    assert_eq!(codes(&two)[..2], ["user-error"; 2]);
-    assert_eq!(codes(&two)[2..], ["cancelled"; 8]);
-    let text = two[9].as_ref().unwrap_err().to_string();
+    // Two are too many; the third would never end. The others may be done before, where there are
+    // several slots: nobody promises their order.
+    let two = map([13, 13, 15, 1, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(codes(&two)[..3], ["user-error", "user-error", "cancelled"]);
+    assert!(codes(&two)[3..].iter().all(|code| ["", "cancelled"].contains(code)), "{two:?}");
+    let text = two[2].as_ref().unwrap_err().to_string();
     assert!(text.contains("2 of 10 tasks failed, more than 10 % tolerated"), "{text}");
 }
 

@@ -28,7 +28,7 @@ table! {
     a_record_of_records_is_an_input_and_a_value,
     what_is_the_same_for_every_task_is_bound_beforehand,
     values_are_never_compared,
-    arguments_and_values_of_many_megabytes_cross,
+    arguments_and_values_of_all_sizes_cross,
     an_output_of_another_type_is_named,
 }
 
@@ -232,10 +232,14 @@ fn values_are_never_compared(context: &Context) {
     assert_eq!([f64::INFINITY, f64::NEG_INFINITY].map(echo), [f64::INFINITY, f64::NEG_INFINITY]);
 }
 
-fn arguments_and_values_of_many_megabytes_cross(context: &Context) {
-    let bytes: Vec<u8> = (0..=250).cycle().take(16 << 20).collect();
-    let back = call!(context, values::echo_bytes, Bytes::from(bytes.clone())).unwrap();
-    assert!(back.as_ref() == bytes, "16 MiB came back as something else");
+fn arguments_and_values_of_all_sizes_cross(context: &Context) {
+    let bytes: Vec<u8> = (0..=250).cycle().take(50_000_000).collect();
+    // Around what rides in a report, and what goes alone.
+    for size in [0, 1, 262_130, 262_144, 1 << 20, bytes.len()] {
+        let sent = Bytes::from(bytes[..size].to_vec());
+        let back = call!(context, values::echo_bytes, sent).unwrap();
+        assert!(back.as_ref() == &bytes[..size], "{size} bytes came back as something else");
+    }
 }
 
 fn an_output_of_another_type_is_named(context: &Context) {

@@ -22,6 +22,11 @@ pub(crate) fn cache_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
+/// The key of compiled code, where the driver has it.
+fn key_file() -> Option<PathBuf> {
+    Some(samara::default_cache_dir()?.with_file_name("keys").join("compiled"))
+}
+
 /// Settings for tests: two slots, no bar.
 pub(crate) fn builder() -> Builder {
     Executor::builder().slots(2).progress(false).cache_dir(Some(cache_dir()))
@@ -111,6 +116,7 @@ pub(crate) fn report_of(
     let io = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut config = samara_engine::Config::default();
     config.cache_dir = Some(cache_dir());
+    config.cache_key_file = key_file();
     let engine = samara_engine::Engine::new(&config, io.handle().clone()).unwrap();
     let prepared = engine.prepare(component.bytes()).unwrap();
     let batch = Batch {
@@ -123,6 +129,7 @@ pub(crate) fn report_of(
         task_count: 1,
         reuse: false,
         depth: 0,
+        payer: Default::default(),
         tasks: Vec::new(),
     };
     let task = Task {

@@ -5,69 +5,188 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod far;
+mod hosts;
+mod own;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use samara::{Component, Executor};
-use samara_conformance::{Case, Settings, Suite, Verdict, cases};
+use samara_conformance::{Case, Needs, Settings, Suite, Verdict, cases};
+use samara_hosts::lambda::Lambda;
 use samara_stores::{Server, Spec};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<ExitCode> {
+    samara_hosts::lambda::with_credentials(&[]);
+    samara_conformance::hide_expected_panics();
     let arguments = Arguments::from_args();
     let directory = tempfile::Builder::new().prefix("samara-suite-").tempdir()?;
     let file = directory.path().to_str().ok_or("the temporary directory's name is not UTF-8")?;
     let stores = [("local+mem", "mem://samara-suite/"), ("local+file", file)];
     if arguments.list {
-        // Nothing is built for a list.
-        let of = |pair| cases().into_iter().map(move |case| format!("{pair}::{case}"));
-        let names = stores.iter().flat_map(|(pair, _)| of(pair));
-        let trials = names.map(|name| Trial::test(name, || Ok(()))).collect();
-        return Ok(libtest_mimic::run(&arguments, trials).exit_code());
+        return Ok(list(&arguments, &stores.map(|(pair, _)| pair)));
     }
     let programs = Component::from_crate(concat!(env!("CARGO_MANIFEST_DIR"), "/../programs"))?;
-    let mut suites = Vec::new();
-    let mut trials = Vec::new();
+    let mut all = All { arguments, programs, suites: Vec::new(), trials: Vec::new() };
     for (pair, store) in stores {
-        let suite = Arc::new(Suite::open(settings(&programs, store))?);
-        trials.extend(cases().into_iter().map(|case| trial(pair, &suite, case)));
-        suites.push(suite);
+        let suite = Arc::new(Suite::open(settings(&all.programs, store))?);
+        all.add(pair, suite);
     }
-    let server = far_away(&arguments)?;
-    if let Some(server) = &server {
-        let mut settings = settings(&programs, server.url());
+    let hosts = all.add_elsewhere(file)?;
+    let _server = all.add_far()?;
+    let All { arguments, suites, trials, .. } = all;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // What nobody waits for any more may still be under way there.
+    drop(hosts);
+    for suite in suites {
+        suite.clean()?;
+    }
+    let left = left_below(directory.path())?;
+    if !left.is_empty() && !conclusion.has_failed() {
+        return Err(format!("was left behind:\n{}", left.join("\n")).into());
+    }
+    Ok(conclusion.exit_code())
+}
+
+/// Every file and every empty directory there, and how long ago it was written.
+fn left_below(directory: &Path) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let below =
+            if entry.file_type()?.is_dir() { left_below(&entry.path())? } else { Vec::new() };
+        if below.is_empty() {
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            left.push(format!("{} ({age:.0?} old)", entry.path().display()));
+        }
+        left.extend(below);
+    }
+    Ok(left)
+}
+
+/// What is run, as it comes together.
+struct All {
+    arguments: Arguments,
+    programs: Component,
+    suites: Vec<Arc<Suite>>,
+    trials: Vec<Trial>,
+}
+
+/// Hosts of some pairs, which end with this value.
+type Hosts = (Option<[hosts::Host; 2]>, Option<Lambda>, Option<hosts::Host>);
+
+// === impl All ===
+
+impl All {
+    /// Adds the cases of a pair, but for those that need the driver's own process where tasks run
+    /// elsewhere.
+    fn add(&mut self, pair: &str, suite: Arc<Suite>) {
+        let needed = cases().into_iter().filter(|case| match case.needs {
+            Needs::Within(reach) => suite.reach() <= reach,
+            _ => true,
+        });
+        self.trials.extend(needed.map(|case| trial(pair, &suite, case)));
+        self.suites.push(suite);
+    }
+
+    /// Adds the pairs whose tasks run in other processes.
+    fn add_elsewhere(&mut self, store: &str) -> Result<Hosts> {
+        let pair_of = || [(); 2].map(|()| hosts::Host::start(HOST_SLOTS));
+        let hosts = is_wanted(&self.arguments, HTTP).then(pair_of);
+        let functions = is_wanted(&self.arguments, LAMBDA).then(|| hosts::functions(&[]));
+        let mut runtimes = vec![(PROCESSES, "local:2?processes=2".to_owned())];
+        if let Some([one, other]) = &hosts {
+            runtimes.push((HTTP, format!("{},{}", one.url, &other.url["http://".len()..])));
+        }
+        if let Some(functions) = &functions {
+            runtimes.push((LAMBDA, format!("{}&slots={HOST_SLOTS}", functions.url())));
+        }
+        // What is no case removes nothing behind it.
+        let own = Arc::new(tempfile::Builder::new().prefix("samara-hosts-store-").tempdir()?);
+        for (pair, runtime) in runtimes {
+            if !is_wanted(&self.arguments, pair) {
+                continue;
+            }
+            let mut settings = settings(&self.programs, store);
+            settings.builder = settings.builder.runtime(runtime);
+            if pair == HTTP {
+                for (name, check) in hosts::CHECKS {
+                    let (mut settings, own) = (settings.clone(), Arc::clone(&own));
+                    self.trials.push(Trial::test(format!("{HTTP}::hosts::{name}"), move || {
+                        settings.store = own.path().display().to_string();
+                        check(&settings);
+                        Ok(())
+                    }));
+                }
+            }
+            self.add(pair, Arc::new(Suite::open(settings)?));
+        }
+        let own = is_wanted(&self.arguments, OWN).then(|| hosts::Host::start(HOST_SLOTS));
+        if let Some(host) = &own {
+            let address = host.url["http://".len()..].to_owned();
+            let runtime = Arc::new(own::Plain { address, slots: HOST_SLOTS });
+            let mut settings = settings(&self.programs, store);
+            settings.builder = settings.builder.runtime_of(runtime);
+            self.add(OWN, Arc::new(Suite::open(settings)?));
+        }
+        Ok((hosts, functions, own))
+    }
+
+    /// Adds the pair whose store is behind a network, where its server is installed.
+    fn add_far(&mut self) -> Result<Option<Arc<Server>>> {
+        let Some(server) = far_away(&self.arguments)? else { return Ok(None) };
+        let mut settings = settings(&self.programs, server.url());
         let place = server.url().trim_end_matches('/');
         for (name, value) in server.settings().of("s3", "samara").said() {
             settings.builder = settings.builder.store_setting(place, name, value);
         }
         for (name, check) in far::CHECKS {
-            let (settings, server) = (settings.clone(), Arc::clone(server));
-            trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
+            let (settings, server) = (settings.clone(), Arc::clone(&server));
+            self.trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
                 check(&settings, &server);
                 Ok(())
             }));
         }
-        let suite = Arc::new(Suite::open(settings)?);
-        trials.extend(cases().into_iter().map(|case| trial(FAR, &suite, case)));
-        suites.push(suite);
+        self.add(FAR, Arc::new(Suite::open(settings)?));
+        Ok(Some(server))
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    for suite in suites {
-        suite.clean()?;
-    }
-    let left = std::fs::read_dir(directory.path())?.count();
-    if left > 0 && !conclusion.has_failed() {
-        return Err(format!("{left} entries were left in {}", directory.path().display()).into());
-    }
-    Ok(conclusion.exit_code())
+}
+
+/// Says what there is, and builds nothing for it.
+fn list(arguments: &Arguments, pairs: &[&str]) -> ExitCode {
+    let of = |pair: &&str| {
+        let pair = (*pair).to_owned();
+        cases().into_iter().map(move |case| format!("{pair}::{case}"))
+    };
+    let names = pairs.iter().flat_map(of);
+    let trials = names.map(|name| Trial::test(name, || Ok(()))).collect();
+    libtest_mimic::run(arguments, trials).exit_code()
 }
 
 /// The pair whose store is behind a network.
 const FAR: &str = "local+s3";
+
+/// The pairs whose tasks run in other processes.
+const PROCESSES: &str = "processes+file";
+const HTTP: &str = "http+file";
+const LAMBDA: &str = "lambda+file";
+const OWN: &str = "own+file";
+
+/// Slots of each host: cases run side by side, and several have tasks that take all the time they
+/// get. Each case's driver uses two.
+const HOST_SLOTS: usize = 8;
+
+/// Whether a pair may have tests that are asked for.
+fn is_wanted(arguments: &Arguments, pair: &str) -> bool {
+    let filter = arguments.filter.as_deref();
+    filter.is_none_or(|filter| {
+        pair.contains(filter) || filter.contains(pair) || !filter.contains('+')
+    })
+}
 
 /// A server, where it is installed and wanted.
 fn far_away(arguments: &Arguments) -> Result<Option<Arc<Server>>> {

@@ -11,13 +11,14 @@ use samara_core::{
 };
 use samara_engine::{Config, Engine, Handler};
 use samara_store::{Locator, PutOptions, StoreExt};
-use samara_wit::value;
+use samara_wit::value::{self, ArgumentWriter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A worker of the tests.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    pub(crate) engine: Engine,
     pub(crate) handler: Arc<Handler>,
     pub(crate) locator: Arc<Locator>,
     pub(crate) component: ComponentId,
@@ -34,6 +35,11 @@ pub(crate) fn programs() -> &'static Bytes {
         let built = built.unwrap_or_else(|error| panic!("{error:?}"));
         std::fs::read(built.path).unwrap().into()
     })
+}
+
+/// The key of compiled code, apart from it.
+pub(crate) fn key_file() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("keys").join("compiled")
 }
 
 /// A number that no other test has.
@@ -56,13 +62,14 @@ impl Worker {
         let mut config = Config::default();
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         config.cache_dir = Some(dir);
+        config.cache_key_file = Some(key_file());
         change(&mut config);
         let engine = Engine::new(&config, io.handle().clone()).unwrap();
         let locator = Arc::new(Locator::default());
-        let handler = Arc::new(Handler::new(engine, Arc::clone(&locator)));
+        let handler = Arc::new(Handler::new(engine.clone(), Arc::clone(&locator)));
         let component = ComponentId::of(programs());
         let store = format!("mem://engine-tests-{}", unique());
-        let worker = Self { handler, locator, component, store, io };
+        let worker = Self { engine, handler, locator, component, store, io };
         worker.put(&layout::component(&component), programs().clone());
         worker
     }
@@ -98,6 +105,7 @@ impl Worker {
             task_count: 0,
             reuse: false,
             depth: 0,
+            payer: Default::default(),
             tasks: tasks.collect(),
         }
     }
@@ -132,9 +140,12 @@ impl Worker {
     }
 }
 
-/// The arguments of one call: a tuple of values.
+/// The arguments of one call: a tuple of values, or `()` for none.
 pub(crate) fn arguments<T: Serialize>(tuple: T) -> Arguments {
-    value::encode(&tuple).unwrap().into()
+    match size_of::<T>() {
+        0 => ArgumentWriter::new(0).finish().into(),
+        _ => value::encode(&tuple).unwrap().into(),
+    }
 }
 
 /// An argument that is a value at hand.

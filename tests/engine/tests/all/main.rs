@@ -2,7 +2,9 @@
 #![allow(missing_docs, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+mod cache;
 mod common;
+mod evil;
 mod nested;
 mod objects;
 mod parts;

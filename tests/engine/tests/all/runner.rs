@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use samara_core::Limits;
 
+use crate::common;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The functions that `samara new` makes, with their tests.
@@ -64,6 +66,7 @@ fn tests() -> &'static Path {
 fn run(arguments: &[&str]) -> (i32, String) {
     let mut options = samara_runner::Options::default();
     options.cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    options.cache_key_file = Some(common::key_file());
     let mut limits = Limits::default();
     (limits.time, limits.memory_bytes) = (Duration::from_secs(2), 64 << 20);
     options.limits = limits;

@@ -30,7 +30,7 @@ fn bytes_and_calls_are_counted() {
     let grant = Grant { prefix: worker.store.clone(), access: Access::ReadWrite };
     let call = |function: &str, arguments| {
         let batch = worker.batch(function, vec![arguments]);
-        let batch = Batch { grants: Grants(vec![grant.clone()]), ..batch };
+        let batch = Batch { grants: Grants::of(vec![grant.clone()]), ..batch };
         let report = worker.each(batch).remove(0);
         assert!(report.outcome.is_success(), "{:?}", report.outcome);
         report.stats

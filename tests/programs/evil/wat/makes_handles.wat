@@ -1,0 +1,15 @@
+;; Makes handles of a resource of its own, which the host keeps, without end.
+(type $mine (resource (rep i32)))
+(core func $new (canon resource.new $mine))
+(core module $inner
+  (import "host" "new" (func $new (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+  (func (export "call") (param i32 i32 i32 i32) (result i32)
+    (loop $again (drop (call $new (i32.const 7))) (br $again))
+    unreachable)
+  (func (export "call-batch") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0))
+  (func (export "list") (result i32) (i32.const 0))
+  (func (export "post") (param i32)))
+(core instance $host (export "new" (func $new)))
+(core instance $i (instantiate $inner (with "host" (instance $host))))
