@@ -84,6 +84,20 @@ impl JobId {
     pub fn new(unix_ms: u64, random: u128) -> Self {
         Self(Ulid::from_parts(unix_ms, random))
     }
+
+    /// This name, or, where `earlier` is of the same millisecond and sorts behind it, the one next
+    /// to `earlier`: names that one submitter makes one by one sort in their order ([monotonicity]
+    /// in the specification of ULIDs).
+    ///
+    /// [monotonicity]: https://github.com/ulid/spec#monotonicity
+    #[must_use]
+    pub fn behind(self, earlier: Self) -> Self {
+        if self > earlier || self.0.timestamp_ms() != earlier.0.timestamp_ms() {
+            return self;
+        }
+        // At the end of 80 bits the names of this millisecond are used up: any will do.
+        earlier.0.increment().map_or(self, Self)
+    }
 }
 
 impl fmt::Display for JobId {
@@ -135,5 +149,18 @@ mod tests {
         let (early, late) = (JobId::new(1, u128::MAX), JobId::new(2, 0));
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string().parse(), Ok(early));
+    }
+
+    #[test]
+    fn jobs_of_one_millisecond_sort_in_their_order() {
+        let (first, second) = (JobId::new(5, 9), JobId::new(5, 3));
+        let behind = second.behind(first);
+        assert!(behind > first && behind.0.timestamp_ms() == 5, "{behind:?}");
+        assert_eq!(first.behind(second), first, "already behind");
+        assert_eq!(JobId::new(6, 0).behind(first), JobId::new(6, 0));
+        // A clock that was set back names by the time that it tells.
+        assert_eq!(JobId::new(4, 1).behind(first), JobId::new(4, 1));
+        let last = JobId::new(5, u128::MAX);
+        assert_eq!(second.behind(last), second);
     }
 }

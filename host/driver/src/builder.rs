@@ -434,6 +434,7 @@ impl Builder {
             starter,
             clock,
             known: Mutex::default(),
+            newest_job: Mutex::default(),
             #[cfg(feature = "local")]
             handler,
             io,

@@ -64,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     /// Components that are stored and can run, and their functions.
     pub(crate) known: Mutex<BTreeMap<ComponentId, Option<Functions>>>,
+    pub(crate) newest_job: Mutex<Option<JobId>>,
     #[cfg(feature = "local")]
     pub(crate) handler: Option<Arc<samara_engine::Handler>>,
     pub(crate) io: Io,
@@ -698,7 +699,11 @@ impl Executor {
 
     pub(crate) fn job_id(&self) -> Result<JobId, Error> {
         let unix_ms = u64::try_from(self.0.clock.unix().as_millis()).unwrap_or(u64::MAX);
-        Ok(JobId::new(unix_ms, random()?))
+        let named = JobId::new(unix_ms, random()?);
+        let mut newest = self.0.newest_job.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = newest.map_or(named, |newest| named.behind(newest));
+        *newest = Some(id);
+        Ok(id)
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<ComponentId, Option<Functions>>> {

@@ -110,7 +110,11 @@ impl Waves {
             handed = &mut hears => Start::Handed(handed.unwrap_or_else(|_| Err(unheard()))),
             free = direct.acquire() => match free {
                 Ok(free) if place.leave() => Start::Alone(free),
-                _ => Start::Handed(hears.await.unwrap_or_else(|_| Err(unheard()))),
+                free => {
+                    // Another's connection, while this one is handed over.
+                    drop(free);
+                    Start::Handed(hears.await.unwrap_or_else(|_| Err(unheard())))
+                }
             },
         }
     }
