@@ -204,6 +204,10 @@ pub struct Metadata {
     pub modified_ms: Option<u64>,
 }
 
+/// Bytes that are reserved for a body because of what its server says of its length. One that says
+/// more than there is memory for must not end the process.
+const RESERVED_MAX: usize = 256 << 20;
+
 /// An object that was opened for reading.
 pub struct Object {
     /// Describes the whole object.
@@ -329,8 +333,8 @@ impl Object {
     pub async fn bytes(mut self) -> Result<Bytes> {
         let Some(first) = self.body.try_next().await? else { return Ok(Bytes::new()) };
         let Some(second) = self.body.try_next().await? else { return Ok(first) };
-        let length = usize::try_from(self.range.end - self.range.start).unwrap_or_default();
-        let mut all = BytesMut::with_capacity(length);
+        let length = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
+        let mut all = BytesMut::with_capacity(length.min(RESERVED_MAX));
         all.extend_from_slice(&first);
         all.extend_from_slice(&second);
         while let Some(bytes) = self.body.try_next().await? {
@@ -447,5 +451,15 @@ mod tests {
         assert_eq!(within(10, 12), 10..10);
         assert_eq!(within(90, 99), 10..10);
         assert_eq!(within(5, 2), 5..5);
+    }
+
+    #[tokio::test]
+    async fn a_length_that_cannot_be_is_not_reserved() {
+        use futures::StreamExt as _;
+        let pieces = ["ab", "cd"].map(|piece| Ok(Bytes::from(piece)));
+        let body = futures::stream::iter(pieces).boxed();
+        let metadata = Metadata { size: u64::MAX, etag: "1".to_owned(), modified_ms: None };
+        let object = Object { metadata, range: 0..u64::MAX, body };
+        assert_eq!(object.bytes().await.unwrap(), "abcd");
     }
 }
