@@ -69,6 +69,12 @@ pub trait Waits: Debug + Send + Sync + 'static {
     /// The calling thread waits no longer.
     fn end(&self);
 
+    /// The calling thread has waited for a while for something elsewhere: a time, a store, a server.
+    /// Where others want its slot, the slot is theirs until [`end`](Self::end). Says whether it is.
+    fn rest(&self) -> bool {
+        false
+    }
+
     /// Stands still while others have to have their share, or until `is_wanted` says no; looked at
     /// from time to time while a guest computes. Says whether it did.
     fn give_way(&self, is_wanted: &dyn Fn() -> bool) -> bool {
@@ -95,6 +101,11 @@ impl<'a> Waiting<'a> {
     pub fn begin(waits: &'a dyn Waits) -> Self {
         waits.begin();
         Self(waits)
+    }
+
+    /// Gives the slot to others, if they want it, until the result is dropped.
+    pub fn rest(waits: &'a dyn Waits) -> Option<Self> {
+        waits.rest().then(|| Self(waits))
     }
 }
 

@@ -105,8 +105,8 @@ impl Job {
         &self.kept
     }
 
-    pub(crate) fn waits(&self) -> &dyn Waits {
-        &*self.waits
+    pub(crate) fn waits(&self) -> &Arc<dyn Waits> {
+        &self.waits
     }
 
     pub(crate) fn jobs(&self) -> Option<Arc<dyn JobStarter>> {

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use samara_core::{Cancel, Clock, Exceeded, Limits};
+use samara_core::{Cancel, Clock, Exceeded, Limits, Waiting, Waits};
 use tokio::runtime::Handle;
 
 use crate::failure::Stop;
 
-/// How often a waiting host call looks whether its task was cancelled.
+/// How often a waiting host call looks whether its task was cancelled, and whether another tenant
+/// wants its slot.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
 
 /// Bounds the waits of one task.
@@ -24,16 +25,24 @@ pub(crate) struct Patience {
     /// Time on the task's processor: when it is over, and how long it was.
     cpu: (Duration, Duration),
     cancel: Cancel,
+    /// Whose slot it is while the task waits.
+    waits: Arc<dyn Waits>,
 }
 
 // === impl Patience ===
 
 impl Patience {
     /// For a task that begins now, on this thread.
-    pub(crate) fn new(io: Handle, clock: Arc<dyn Clock>, limits: &Limits, cancel: Cancel) -> Self {
+    pub(crate) fn new(
+        io: Handle,
+        clock: Arc<dyn Clock>,
+        limits: &Limits,
+        cancel: Cancel,
+        waits: Arc<dyn Waits>,
+    ) -> Self {
         let deadline = clock.monotonic().saturating_add(limits.time);
         let cpu = (clock.thread_cpu().saturating_add(limits.cpu), limits.cpu);
-        Self { io, clock, deadline, limit: limits.time, cpu, cancel }
+        Self { io, clock, deadline, limit: limits.time, cpu, cancel, waits }
     }
 
     /// Ends it after `time`, where it would last longer.
@@ -86,16 +95,34 @@ impl Patience {
         }
     }
 
-    /// Waits for `future` on this thread, or until the task has to stop.
+    /// Waits for `future` on this thread, or until the task has to stop. Who waits for long has no
+    /// slot while others want it.
     pub(crate) fn wait<F: Future>(&self, future: F) -> Result<F::Output, Stop> {
+        let mut resting = None;
+        self.wait_and(future, || {
+            if resting.is_none() {
+                resting = Waiting::rest(&*self.waits);
+            }
+        })
+    }
+
+    /// As [`wait`](Self::wait), for who gave its slot away before.
+    pub(crate) fn wait_without_slot<F: Future>(&self, future: F) -> Result<F::Output, Stop> {
+        self.wait_and(future, || {})
+    }
+
+    /// Waits, and calls `look` from time to time.
+    fn wait_and<F: Future>(&self, future: F, mut look: impl FnMut()) -> Result<F::Output, Stop> {
         self.check()?;
         self.io.block_on(async {
             tokio::pin!(future);
             loop {
-                match tokio::time::timeout(CANCEL_POLL, &mut future).await {
+                let left = self.deadline.saturating_sub(self.now());
+                match tokio::time::timeout(CANCEL_POLL.min(left), &mut future).await {
                     Ok(output) => return Ok(output),
                     Err(_) => self.check()?,
                 }
+                look();
             }
         })
     }
@@ -133,7 +160,8 @@ mod tests {
         limits.time = Duration::from_millis(100);
         let io = io.handle().clone();
         let cancel = Cancel::default();
-        let mut patience = Patience::new(io, Arc::clone(&clock) as _, &limits, cancel);
+        let clock_of = Arc::clone(&clock) as _;
+        let mut patience = Patience::new(io, clock_of, &limits, cancel, Arc::new(()));
         let check = |patience: &Patience, at: u64| {
             clock.0.store(at, Ordering::SeqCst);
             patience.check_all().is_ok()
@@ -143,5 +171,46 @@ mod tests {
         assert!(check(&patience, 599) && !check(&patience, 600));
         patience.extend(Duration::MAX);
         assert!(check(&patience, u64::MAX), "it does not wrap around");
+    }
+
+    /// A slot that others want from the third time on that it is asked for.
+    #[derive(Debug, Default)]
+    struct Wanted {
+        asked: AtomicU64,
+        ended: AtomicU64,
+    }
+
+    impl Waits for Wanted {
+        fn begin(&self) {}
+
+        fn end(&self) {
+            self.ended.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn rest(&self) -> bool {
+            self.asked.fetch_add(1, Ordering::SeqCst) == 2
+        }
+    }
+
+    #[test]
+    fn who_waits_for_long_has_no_slot_while_others_want_it() {
+        let mut io = tokio::runtime::Builder::new_multi_thread();
+        let io = io.worker_threads(1).enable_time().build().unwrap();
+        let (clock, waits) = (Arc::<Hand>::default(), Arc::<Wanted>::default());
+        let (limits, cancel) = (Limits::default(), Cancel::default());
+        let io_of = io.handle().clone();
+        let patience = Patience::new(io_of, clock, &limits, cancel, Arc::clone(&waits) as _);
+        let seen = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        let asked_for = async |times: u64| {
+            while seen(&waits.asked) < times {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        patience.wait(asked_for(2)).unwrap();
+        assert_eq!((seen(&waits.asked), seen(&waits.ended)), (2, 0), "nobody wanted it");
+        patience.wait_without_slot(tokio::time::sleep(3 * CANCEL_POLL)).unwrap();
+        assert_eq!(seen(&waits.asked), 2);
+        patience.wait(asked_for(3)).unwrap();
+        assert_eq!((seen(&waits.asked), seen(&waits.ended)), (3, 1), "it had none at the end");
     }
 }

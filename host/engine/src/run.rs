@@ -171,6 +171,7 @@ impl Engine {
             Arc::clone(&self.inner().clock),
             &limits,
             job.cancel().clone(),
+            Arc::clone(job.waits()),
         );
         let Environment { variables, secrets } = self.variables(job)?;
         let budget = Budget::new(limits);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::Request;
 
-/// Tasks that may stand still at the same moment, in the middle of their work, so that others have
+/// Tasks that may be without a slot at the same moment, in the middle of their work, so that others have
 /// their share. Each keeps its instance and its memory.
 pub const PAUSED_MAX: usize = 32;
 
@@ -19,6 +19,8 @@ pub(super) struct Lanes {
     /// Slots that were given away so far.
     served: u64,
     paused: usize,
+    /// Batches that wait for something elsewhere, and have no slot because another tenant wants it.
+    resting: usize,
 }
 
 /// The batches of one tenant.
@@ -115,12 +117,37 @@ impl Lanes {
     /// Whether a batch of this tenant has to stand still, because another tenant holds fewer slots
     /// than it and wants one.
     pub(super) fn owes(&self, tenant: &str, slots: usize) -> bool {
-        if self.lanes.len() < 2 || self.paused >= PAUSED_MAX {
+        if self.lanes.len() < 2 || self.is_full() {
             return false;
         }
         let own = self.lanes.get(tenant).map_or(0, |lane| lane.computing);
         let is_owed = |lane: &Lane| lane.computing < own && lane.wants(slots);
         self.lanes.iter().any(|(name, lane)| name != tenant && is_owed(lane))
+    }
+
+    fn is_full(&self) -> bool {
+        self.paused + self.resting >= PAUSED_MAX
+    }
+
+    /// A batch that waits for something elsewhere has no slot any more, if another tenant wants it. Says
+    /// whether that is so.
+    pub(super) fn rest(&mut self, tenant: &str, slots: usize) -> bool {
+        if self.lanes.len() < 2 || self.is_full() {
+            return false;
+        }
+        let wants = |(name, lane): (&String, &Lane)| name != tenant && lane.wants(slots);
+        let is_wanted = self.lanes.iter().any(wants);
+        if is_wanted {
+            self.resting += 1;
+            self.waits(tenant, true);
+        }
+        is_wanted
+    }
+
+    /// A batch that had no slot while it waited goes on.
+    pub(super) fn wake(&mut self, tenant: &str) {
+        self.resting -= 1;
+        self.waits(tenant, false);
     }
 
     /// Whether another tenant holds more slots than this one.

@@ -12,8 +12,11 @@
 //!
 //! Where several tenants want slots, tasks of one that has more than its share stand still in the
 //! middle of their work, at the next look that the engine takes at them, until it is their turn. So do
-//! tasks beyond what was allotted, where other processes have a share of the same processors.
+//! tasks beyond what was allotted, where other processes have a share of the same processors. A task
+//! that waits for something elsewhere, be it only a time, has no slot while another tenant wants it;
+//! it goes on at once when it has what it waited for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -49,9 +52,9 @@ struct State {
     threads: usize,
     /// Threads that wait for requests.
     idle: usize,
-    /// Threads that run a batch and do not wait for a nested job.
+    /// Threads that run a batch and have a slot.
     computing: usize,
-    /// Threads that wait for a nested job.
+    /// Threads that wait for a nested job, or for something elsewhere while others want their slot.
     waiting: usize,
     /// Threads whose batch stands still.
     paused: usize,
@@ -64,6 +67,8 @@ struct State {
 struct Turn {
     pool: Arc<Pool>,
     tenant: String,
+    /// Whether it waits for something elsewhere, without its slot.
+    rests: AtomicBool,
 }
 
 // === impl Pool ===
@@ -168,7 +173,8 @@ impl Pool {
         while let Some(request) = self.take() {
             let depth = request.batch.depth as usize;
             let tenant = request.batch.payer.tenant().to_owned();
-            let turn = Arc::new(Turn { pool: Arc::clone(&self), tenant });
+            let rests = AtomicBool::new(false);
+            let turn = Arc::new(Turn { pool: Arc::clone(&self), tenant, rests });
             let waits: Arc<dyn Waits> = Arc::clone(&turn) as _;
             request.run(&*self.config.handler, &waits);
             let mut state = self.lock();
@@ -241,7 +247,22 @@ impl Waits for Turn {
         let mut state = self.pool.lock();
         state.computing += 1;
         state.waiting -= 1;
-        state.lanes.waits(&self.tenant, false);
+        match self.rests.swap(false, Ordering::Relaxed) {
+            true => state.lanes.wake(&self.tenant),
+            false => state.lanes.waits(&self.tenant, false),
+        }
+    }
+
+    fn rest(&self) -> bool {
+        let mut state = self.pool.lock();
+        if !state.lanes.rest(&self.tenant, self.pool.config.slots) {
+            return false;
+        }
+        self.rests.store(true, Ordering::Relaxed);
+        state.computing -= 1;
+        state.waiting += 1;
+        self.pool.wake(state);
+        true
     }
 
     fn give_way(&self, is_wanted: &dyn Fn() -> bool) -> bool {
@@ -480,6 +501,14 @@ mod tests {
             self.add(tenant, 1);
             while !self.stop.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(1));
+                if tenant == "sleeper" {
+                    if let Some(_resting) = Waiting::rest(&**waits) {
+                        while !self.stop.load(Ordering::SeqCst) {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                    continue;
+                }
                 self.add(tenant, -1);
                 waits.give_way(&|| true);
                 self.add(tenant, 1);
@@ -539,6 +568,28 @@ mod tests {
             ended.blocking_recv().unwrap();
         }
         assert!(spins.computing.lock().unwrap().values().all(|(now, _)| *now == 0));
+        pool.close();
+    }
+
+    #[test]
+    fn a_tenant_that_sleeps_makes_room_for_another() {
+        let (spins, pool) = spinning(2);
+        let sleepers: Vec<_> = (0..10).map(|_| begin(&pool, of("sleeper", 100))).collect();
+        soon(|| spins.now("sleeper") == 2);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(pool.lock().waiting, 0, "nobody else is there");
+        for _ in 0..5 {
+            begin(&pool, of("short", 100)).blocking_recv().unwrap();
+        }
+        // No more of its own begin because some have no slot.
+        assert_eq!(spins.computing.lock().unwrap()["sleeper"].1, 2);
+        spins.stop.store(true, Ordering::SeqCst);
+        for ended in sleepers {
+            ended.blocking_recv().unwrap();
+        }
+        let state = pool.lock();
+        assert_eq!((state.computing, state.waiting), (0, 0));
+        drop(state);
         pool.close();
     }
 

@@ -74,8 +74,8 @@ impl HostJob for State {
         let poll = poll_fn(|cx| started.poll_next(cx));
         let next = {
             // The slot is another's meanwhile: with one alone, the job would never begin.
-            let _waiting = Waiting::begin(self.job.waits());
-            self.patience.wait(poll).map_err(wasmtime::Error::new)?
+            let _waiting = Waiting::begin(&**self.job.waits());
+            self.patience.wait_without_slot(poll).map_err(wasmtime::Error::new)?
         };
         Ok(next.map(|(task, result)| (task, result.map(Vec::from))))
     }
