@@ -29,6 +29,8 @@ pub enum ToWorker {
     },
     /// A batch is not wanted any more.
     Cancel(u64),
+    /// A quota of the tenant's is used up: no task begins until the next batch comes.
+    UsedUp,
     /// So many tasks may compute at the same moment from now on: other processes have a share.
     Allot(usize),
     /// The answer to a question.

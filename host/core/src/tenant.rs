@@ -66,6 +66,11 @@ pub trait Account: fmt::Debug + Send + Sync + 'static {
 
     /// Takes note of what a task used.
     fn spent(&self, usage: Usage);
+
+    /// Whether what is counted in windows of time leaves anything for another task.
+    fn may_begin(&self) -> bool {
+        true
+    }
 }
 
 /// What a tenant's tasks may have together.

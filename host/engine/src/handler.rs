@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use samara_core::{
     Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, Exceeded, FunctionInfo,
-    JobStarter, Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waits, layout,
+    JobStarter, Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waiting, Waits,
+    layout,
 };
 use samara_store::{Location, Locator, PutOptions, StoreExt};
 use samara_wit::value::ArgumentWriter;
+use tokio::time::timeout;
 
 use crate::component::Prepared;
 use crate::engine::Engine;
@@ -35,6 +37,9 @@ const LIST_BYTES_MAX: u64 = 4 << 20;
 /// How long a component or an output may take between worker and store: a component of 512 MiB at
 /// some 10 MB/s.
 const STORE_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// How long a thread waits for a store with its slot, where another tenant wants it.
+const SLOT_WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// Runs batches on an engine.
 #[derive(Debug)]
@@ -118,7 +123,7 @@ impl Handler {
             return Ok(());
         }
         let location = self.object(&batch.store, &layout::component(&batch.component))?;
-        let found = self.wait(location.store.head(&location.key))?;
+        let found = self.wait(&(), location.store.head(&location.key))?;
         found.map_err(|error| {
             store_error(&error).context(format_args!("looking for component {}", batch.component))
         })?;
@@ -156,7 +161,7 @@ impl Handler {
         let location = self.object(store, &layout::component(&id))?;
         let read = location.store.read(&location.key);
         let bytes = self
-            .wait(read)
+            .wait(&(), read)
             .and_then(|read| read.map_err(|error| store_error(&error)))
             .map_err(|error| error.context(format_args!("fetching component {id}")))?;
         match ComponentId::of(&bytes) == id {
@@ -168,12 +173,19 @@ impl Handler {
         }
     }
 
-    /// Waits for a store, but not for ever.
-    fn wait<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        let io = &self.engine.inner().io;
-        io.block_on(async { tokio::time::timeout(STORE_WAIT_MAX, future).await }).map_err(|_| {
-            let waited = format!("the job's store did not answer within {STORE_WAIT_MAX:?}");
-            Error::new(ErrorKind::TimedOut, waited)
+    /// Waits for a store, but not for ever, and after a while without the slot where others want it.
+    fn wait<F: Future>(&self, waits: &dyn Waits, future: F) -> Result<F::Output, Error> {
+        let waited = self.engine.inner().io.block_on(async {
+            tokio::pin!(future);
+            if let Ok(output) = timeout(SLOT_WAIT_MAX, &mut future).await {
+                return Ok(output);
+            }
+            let _resting = Waiting::rest(waits);
+            timeout(STORE_WAIT_MAX, future).await
+        });
+        waited.map_err(|_| {
+            let text = format!("the job's store did not answer within {STORE_WAIT_MAX:?}");
+            Error::new(ErrorKind::TimedOut, text)
         })
     }
 
@@ -192,6 +204,10 @@ impl Handler {
     ) {
         let mut left = tasks;
         while let Some(first) = left.first() {
+            if let Err(error) = check_quota(job.batch()) {
+                let undone = left.iter().map(|task| ended(task, Outcome::Platform(error.clone())));
+                return report(Reports::Each(undone.collect()));
+            }
             let (together, rest) = left.split_at(shareable(left).len().max(1));
             left = rest;
             if together.len() == 1 {
@@ -200,7 +216,7 @@ impl Handler {
             }
             match self.engine.run_shared(prepared, job, together) {
                 Ended::Answered(answers) => {
-                    let large = |task: &Task, output| self.large(job.batch(), task, output);
+                    let large = |task: &Task, output| self.large(job, task, output);
                     answers.report(together, inline_max(job.batch()), large, report);
                 }
                 // One bad input harms no other: each once more, in an instance of its own.
@@ -220,7 +236,7 @@ impl Handler {
     fn run_task(&self, prepared: &Prepared, job: &Arc<Job>, task: &Task) -> Report {
         let clock = &*self.engine.inner().clock;
         let before = clock.monotonic();
-        let task = match self.gather(job.batch(), task) {
+        let task = match self.gather(job, task) {
             Ok(task) => task,
             Err(error) => return ended(task, Outcome::Platform(error)),
         };
@@ -236,22 +252,22 @@ impl Handler {
         if let Outcome::Success(Output::Inline(bytes)) = &report.outcome
             && bytes.len() > INLINE_BYTES_MAX
         {
-            let (outcome, stored) = self.large(job.batch(), &task, bytes.clone());
+            let (outcome, stored) = self.large(job, &task, bytes.clone());
             (report.outcome, report.stats.store) = (outcome, stored.store);
         }
         report
     }
 
     /// What a task with a large output comes to, and the part of its statistics that is about that.
-    fn large(&self, batch: &Batch, task: &Task, bytes: Bytes) -> (Outcome, Stats) {
-        let (limit, size) = (batch.limits.output_bytes, bytes.len() as u64);
+    fn large(&self, job: &Job, task: &Task, bytes: Bytes) -> (Outcome, Stats) {
+        let (limit, size) = (job.batch().limits.output_bytes, bytes.len() as u64);
         if size > limit {
             let exceeded = Exceeded::Output { limit, size: Some(size) };
             return (Outcome::LimitExceeded(exceeded), Stats::default());
         }
         let clock = &*self.engine.inner().clock;
         let before = clock.monotonic();
-        let outcome = match self.store_output(batch, task, bytes) {
+        let outcome = match self.store_output(job, task, bytes) {
             Ok(output) => Outcome::Success(output),
             Err(error) => Outcome::Platform(error),
         };
@@ -260,18 +276,18 @@ impl Handler {
     }
 
     /// A task with its stored arguments in place.
-    fn gather<'a>(&self, batch: &Batch, task: &'a Task) -> Result<Cow<'a, Task>, Error> {
+    fn gather<'a>(&self, job: &Job, task: &'a Task) -> Result<Cow<'a, Task>, Error> {
         let Arguments::Parts(parts) = &task.arguments else { return Ok(Cow::Borrowed(task)) };
         let mut writer = ArgumentWriter::new(parts.len() as u64);
         for part in parts {
             match part {
                 Argument::Inline(bytes) => writer.push_encoded(bytes),
-                Argument::Stored { job, index, content, .. } => {
-                    let key = layout::stored_output(job, *index, content.as_deref());
-                    let location = self.object(&batch.store, &key)?;
-                    let read = self.wait(location.store.read(&location.key))?;
+                Argument::Stored { job: id, index, content, .. } => {
+                    let key = layout::stored_output(id, *index, content.as_deref());
+                    let location = self.object(&job.batch().store, &key)?;
+                    let read = self.wait(&**job.waits(), location.store.read(&location.key))?;
                     let bytes = read.map_err(|error| {
-                        let doing = format_args!("fetching the output of task {index} of {job}");
+                        let doing = format_args!("fetching the output of task {index} of {id}");
                         store_error(&error).context(doing)
                     })?;
                     writer.push_encoded(&bytes);
@@ -283,17 +299,18 @@ impl Handler {
     }
 
     /// Stores a large output unless an earlier attempt did: the first stored one is the output.
-    fn store_output(&self, batch: &Batch, task: &Task, bytes: Bytes) -> Result<Output, Error> {
+    fn store_output(&self, job: &Job, task: &Task, bytes: Bytes) -> Result<Output, Error> {
+        let batch = job.batch();
         let key = layout::output(&batch.job, task.index);
         let location = self.object(&batch.store, &key)?;
         let options = PutOptions::if_absent();
         let size = bytes.len() as u64;
         let put = location.store.put(&location.key, bytes.clone(), options);
-        match self.wait(put)? {
+        match self.wait(&**job.waits(), put)? {
             Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {
                 Ok(Output::Stored { size, content: None })
             }
-            Err(samara_store::Error::Unsupported { .. }) => self.store_named(batch, task, bytes),
+            Err(samara_store::Error::Unsupported { .. }) => self.store_named(job, task, bytes),
             Err(error) => Err(store_error(&error).context("storing the output")),
         }
     }
@@ -301,12 +318,13 @@ impl Handler {
     /// Stores a large output where the store keeps no put-if-absent: under a name that has the hash
     /// of its content. So no attempt overwrites another's output with a different one, and which
     /// of them counts is decided where the reports are entered, by one.
-    fn store_named(&self, batch: &Batch, task: &Task, bytes: Bytes) -> Result<Output, Error> {
+    fn store_named(&self, job: &Job, task: &Task, bytes: Bytes) -> Result<Output, Error> {
+        let batch = job.batch();
         let (size, content) = (bytes.len() as u64, ComponentId::of(&bytes).hex());
         let key = layout::stored_output(&batch.job, task.index, Some(&content));
         let location = self.object(&batch.store, &key)?;
         let put = location.store.put(&location.key, bytes, PutOptions::default());
-        match self.wait(put)? {
+        match self.wait(&**job.waits(), put)? {
             Ok(_) => Ok(Output::Stored { size, content: Some(content.into()) }),
             Err(error) => Err(store_error(&error).context("storing the output")),
         }
@@ -335,7 +353,11 @@ impl TaskHandler for Handler {
             }
             Ok(prepared) => {
                 for task in &batch.tasks {
-                    report(Reports::Each(vec![self.run_task(&prepared, &job, task)]));
+                    let reported = match check_quota(batch) {
+                        Ok(()) => self.run_task(&prepared, &job, task),
+                        Err(error) => ended(task, Outcome::Platform(error)),
+                    };
+                    report(Reports::Each(vec![reported]));
                 }
             }
             Err(error) => {
@@ -379,6 +401,18 @@ fn listing_limits() -> Limits {
 fn inline_max(batch: &Batch) -> usize {
     let limit = usize::try_from(batch.limits.output_bytes).unwrap_or(usize::MAX);
     INLINE_BYTES_MAX.min(limit)
+}
+
+/// Whether the tenant may have another task begin now: a batch has as many tasks as its driver likes,
+/// and a quota may be used up by the first.
+fn check_quota(batch: &Batch) -> Result<(), Error> {
+    match batch.payer.account() {
+        Some(account) if !account.may_begin() => {
+            let text = format!("the tenant `{}` has used up a quota", account.tenant());
+            Err(Error::new(ErrorKind::HandedBack, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The report of a task that has nothing to say but what it came to.

@@ -97,6 +97,8 @@ impl Memory {
             return false;
         }
         self.used = wanted;
+        // It went on without what it was refused before.
+        self.denied = None;
         true
     }
 }
@@ -114,19 +116,19 @@ impl ResourceLimiter for Memory {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired))
+        Ok(is_within(desired, maximum) && self.grow(current, desired))
     }
 
     fn table_growing(
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let bytes = |elements: usize| elements.saturating_mul(TABLE_ELEMENT_BYTES);
-        Ok(self.grow(bytes(current), bytes(desired)))
+        Ok(is_within(desired, maximum) && self.grow(bytes(current), bytes(desired)))
     }
 
     // Where there is a pool it says the same; where there is none, nothing else does.
@@ -142,6 +144,12 @@ impl ResourceLimiter for Memory {
     fn tables(&self) -> usize {
         TABLES_EACH as usize
     }
+}
+
+/// Whether a memory or a table may be so large by its own declaration. It does not grow beyond, so
+/// nothing of that counts; wasmtime asks before it looks itself.
+fn is_within(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
 }
 
 // === impl State ===
@@ -180,7 +188,21 @@ mod tests {
         assert!(!memory.memory_growing(0, 60, None).unwrap(), "a second memory");
         assert!(matches!(memory.denied(), Some(Outcome::LimitExceeded(_))));
         assert!(memory.memory_growing(60, 100, None).unwrap());
+        assert!(memory.denied().is_none(), "it went on without");
         assert!(!memory.table_growing(0, 1, None).unwrap());
         assert_eq!(memory.peak(), 100);
+    }
+
+    #[test]
+    fn what_does_not_grow_is_not_counted() {
+        let mut memory = Memory::new(1 << 20, Payer::default());
+        assert!(memory.table_growing(0, 10, Some(10)).unwrap());
+        let peak = memory.peak();
+        for _ in 0..1_000 {
+            assert!(!memory.table_growing(10, 11, Some(10)).unwrap());
+            assert!(!memory.memory_growing(0, 65_537, Some(65_536)).unwrap());
+        }
+        assert_eq!(memory.peak(), peak);
+        assert!(memory.denied().is_none(), "the guest's own bound is no limit of ours");
     }
 }

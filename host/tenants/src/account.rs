@@ -2,8 +2,8 @@
 //!
 //! The window slides: what counts is what was used in the time of one window before now, to a
 //! sixtieth of it. A fixed window would let twice the quota through around its end. Use is known
-//! once it has happened, so what is under way when a quota is used up still ends: a quota says when
-//! nothing new begins.
+//! once it has happened, so tasks that are under way when a quota is used up still end: a quota says
+//! when no further one begins.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -133,6 +133,10 @@ impl samara_core::Account for Account {
     fn spent(&self, usage: Usage) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.add(self.clock.monotonic(), usage);
+    }
+
+    fn may_begin(&self) -> bool {
+        self.check().is_ok()
     }
 }
 
@@ -274,7 +278,9 @@ mod tests {
         account.spent(cpu(6));
         clock.advance(Duration::from_secs(30));
         assert_eq!(account.check(), Ok(()));
+        assert!(account.may_begin());
         account.spent(cpu(6));
+        assert!(!account.may_begin());
         let used_up = account.check().unwrap_err();
         assert_eq!(used_up.free_in, Duration::from_secs(31), "the first 6 s count no more");
         let text = used_up.to_string();

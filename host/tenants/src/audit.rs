@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use samara_core::{Batch, Clock, JobId, Tally};
+use samara_core::{Batch, Clock, ComponentId, JobId, Tally};
 use serde::Serialize;
 
 use crate::file::AuditPlace;
@@ -101,6 +101,14 @@ pub(crate) struct Who<'a> {
     pub(crate) ticket: Option<&'a str>,
 }
 
+/// What is written about: a job, and what it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Of {
+    job: JobId,
+    component: ComponentId,
+    function: String,
+}
+
 // === impl Audit ===
 
 impl Audit {
@@ -114,11 +122,11 @@ impl Audit {
 
     /// A job's first batch was let in.
     pub(crate) fn job(&self, who: Who<'_>, batch: &Batch) {
-        self.write(&self.about(who, "job").of(batch));
+        self.write(&self.about(who, "job").of(&Of::batch(batch)));
     }
 
     /// None of a job's batches is left.
-    pub(crate) fn ended(&self, who: Who<'_>, job: JobId, tally: &Tally) {
+    pub(crate) fn ended(&self, who: Who<'_>, of: &Of, tally: &Tally) {
         let sums = Sums {
             succeeded: tally.succeeded,
             failed: tally.failed,
@@ -126,8 +134,7 @@ impl Audit {
             cpu_ms: u64::try_from(tally.usage.cpu.as_millis()).unwrap_or(u64::MAX),
             bytes: tally.usage.bytes,
         };
-        let (job, sums) = (Some(job.to_string()), Some(sums));
-        self.write(&Line { job, sums, ..self.about(who, "ended") });
+        self.write(&Line { sums: Some(sums), ..self.about(who, "ended").of(of) });
     }
 
     /// Somebody was refused, with a batch or before there was one.
@@ -148,7 +155,7 @@ impl Audit {
             let mut line = self.about(who, "refused");
             line.reason = Some(cut(&without_passwords(reason)));
             inner.to.write(&match batch {
-                Some(batch) => line.of(batch),
+                Some(batch) => line.of(&Of::batch(batch)),
                 None => line,
             });
         }
@@ -265,11 +272,19 @@ impl Rate {
 // === impl Line ===
 
 impl Line {
-    fn of(mut self, batch: &Batch) -> Self {
-        self.job = Some(batch.job.to_string());
-        self.component = Some(batch.component.to_string());
-        self.function = Some(cut(&batch.function));
+    fn of(mut self, of: &Of) -> Self {
+        self.job = Some(of.job.to_string());
+        self.component = Some(of.component.to_string());
+        self.function = Some(of.function.clone());
         self
+    }
+}
+
+// === impl Of ===
+
+impl Of {
+    pub(crate) fn batch(batch: &Batch) -> Self {
+        Self { job: batch.job, component: batch.component, function: cut(&batch.function) }
     }
 }
 
@@ -341,15 +356,18 @@ mod tests {
         audit.job(ACME, &batch(1));
         let usage = Usage { cpu: Duration::from_micros(1_500), bytes: 7 };
         let tally = Tally { succeeded: 1, failed: 2, lost: 3, usage };
-        audit.ended(ACME, batch(1).job, &tally);
+        audit.ended(ACME, &Of::batch(&batch(1)), &tally);
         audit.refused(Who::default(), None, "no ticket");
         let component = batch(1).component;
         let expected = [
             format!(
                 r#"{{"time":"2027-01-15T08:00:00.000Z","event":"job","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count"}}"#
             ),
-            r#"{"time":"2027-01-15T08:00:00.000Z","event":"ended","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","succeeded":1,"failed":2,"lost":3,"cpu_ms":1,"bytes":7}"#.to_owned(),
-            r#"{"time":"2027-01-15T08:00:00.000Z","event":"refused","reason":"no ticket"}"#.to_owned(),
+            format!(
+                r#"{{"time":"2027-01-15T08:00:00.000Z","event":"ended","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count","succeeded":1,"failed":2,"lost":3,"cpu_ms":1,"bytes":7}}"#
+            ),
+            r#"{"time":"2027-01-15T08:00:00.000Z","event":"refused","reason":"no ticket"}"#
+                .to_owned(),
         ];
         assert_eq!(log.text().lines().collect::<Vec<_>>(), expected);
     }

@@ -12,7 +12,7 @@ use samara_core::{
 };
 
 use crate::Canonical;
-use crate::audit::{Audit, Who};
+use crate::audit::{Audit, Of, Who};
 use crate::roster::{Member, Roster, Source};
 use crate::ticket::{self, Verified, shown};
 
@@ -46,6 +46,8 @@ struct Place {
     member: Arc<Member>,
     ticket: Option<String>,
     job: JobId,
+    /// What is said of it in the log.
+    of: Of,
     audit: Arc<Audit>,
 }
 
@@ -174,6 +176,7 @@ impl Caller for Holder {
             member: Arc::clone(&self.member),
             ticket: self.ticket.clone(),
             job: batch.job,
+            of: Of::batch(batch),
             audit: Arc::clone(&self.audit),
         }))
     }
@@ -273,7 +276,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Some(tally) = self.member.jobs.end(self.job) {
             let who = Who { tenant: Some(&self.member.name), ticket: self.ticket.as_deref() };
-            self.audit.ended(who, self.job, &tally);
+            self.audit.ended(who, &self.of, &tally);
         }
     }
 }

@@ -52,6 +52,10 @@ const ALONE_AT_LAST: u32 = 2;
 /// that gives back all it gets is out of order.
 const HANDED_BACK_MAX: u32 = 16;
 
+/// How often a task may find its tenant's memory taken, or its worker at a bound of the platform's,
+/// before that counts as an attempt. With the waits between attempts, which double, that takes minutes.
+const THROTTLED_MAX: u32 = 16;
+
 /// Events that are handled before batches are made again.
 const EVENTS_AT_ONCE: usize = 256;
 
@@ -550,8 +554,8 @@ impl Running {
             let cause = if cancelled { Cause::Platform(why.clone()) } else { cause };
             return self.fail(task, cause, log);
         }
-        if self.takes_back(task, &cause) {
-            let wait = self.dispatch.policy.retries.wait(1, random());
+        if let Some(times) = self.takes_back(task, &cause) {
+            let wait = self.dispatch.policy.retries.wait(times, random());
             return self.queue_again(task.clone(), memory, wait);
         }
         let Policy { retries, .. } = &self.dispatch.policy;
@@ -568,14 +572,19 @@ impl Running {
         self.queue_again(again, next_memory, wait);
     }
 
-    /// Whether a task is merely undone: its worker was about to end, which is no fault of anybody's.
-    fn takes_back(&mut self, task: &Task, cause: &Cause) -> bool {
-        let Cause::Platform(Error { kind: ErrorKind::HandedBack, .. }) = cause else {
-            return false;
+    /// Whether a task is merely undone, which is no fault of anybody's: its worker was about to end, or
+    /// others of its tenant had what it needs. Says how long to wait, as for that many attempts.
+    fn takes_back(&mut self, task: &Task, cause: &Cause) -> Option<u32> {
+        let Cause::Platform(Error { kind, .. }) = cause else { return None };
+        let most = match kind {
+            ErrorKind::HandedBack => HANDED_BACK_MAX,
+            ErrorKind::Throttled => THROTTLED_MAX,
+            _ => return None,
         };
         let times = self.handed_back.entry(task.index).or_default();
         *times += 1;
-        *times <= HANDED_BACK_MAX
+        let is_throttled = *kind == ErrorKind::Throttled;
+        (*times <= most).then_some(if is_throttled { *times } else { 1 })
     }
 
     fn queue_again(&mut self, task: Task, memory: u64, wait: Duration) {

@@ -260,6 +260,16 @@ fn what_a_worker_gives_back_uses_up_no_attempt() {
 }
 
 #[test]
+fn what_others_of_a_tenant_have_is_waited_for_and_uses_up_no_attempt() {
+    const TAKEN: Act = Act::PlatformFails(ErrorKind::Throttled);
+    let acts: [(u64, &[Act]); 2] = [(1, &[TAKEN; 16]), (2, &[TAKEN; 99])];
+    let came = run_with(3, &acts, with_retries(quick()), |_| {});
+    assert_eq!(value(&came.results[1]), b"1");
+    assert!(came.attempts.iter().filter(|ran| ran.task == 1).all(|ran| ran.attempt == 0));
+    assert_eq!(came.results[2].as_ref().unwrap_err().attempts, Retries::default().attempts);
+}
+
+#[test]
 fn a_platform_failure_that_stays_is_the_tasks_error() {
     let came = run(3, &[(1, &[const { Act::PlatformFails(ErrorKind::Lost) }; 9])]);
     let error = came.results[1].as_ref().unwrap_err();

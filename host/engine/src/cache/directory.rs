@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 /// Bits of a mode with which others could write.
@@ -95,9 +95,7 @@ impl Directory {
 
     /// Puts a file in place, whole: private while it is written, and for reading only from then on.
     pub(crate) fn write(&self, name: &str, content: impl Read) -> io::Result<()> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let unfinished = format!(".{name}.{:016x}", u64::from_le_bytes(random));
+        let unfinished = unfinished(name)?;
         let written = self.create(&unfinished, content).and_then(|file| {
             rustix::fs::fchmod(&file, Mode::RUSR)?;
             Ok(rustix::fs::renameat(&self.open, &unfinished, &self.open, name)?)
@@ -106,6 +104,22 @@ impl Directory {
             let _it_may_not_be_there = self.remove(&unfinished);
         }
         written
+    }
+
+    /// Puts a private file in place, whole, where there is none.
+    pub(crate) fn write_new(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let unfinished = unfinished(name)?;
+        self.create(&unfinished, content)?;
+        let flags = RenameFlags::NOREPLACE;
+        let placed =
+            match rustix::fs::renameat_with(&self.open, &unfinished, &self.open, name, flags) {
+                Ok(()) => return Ok(()),
+                // A file system that cannot: others may see it in the making.
+                Err(Errno::INVAL | Errno::NOSYS) => self.create(name, content).map(drop),
+                Err(error) => Err(error.into()),
+            };
+        let _it_may_not_be_there = self.remove(&unfinished);
+        placed
     }
 
     /// Writes a private file that is not there yet.
@@ -121,6 +135,13 @@ impl Directory {
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.open, name, AtFlags::empty())?)
     }
+}
+
+/// A name for a file in the making.
+fn unfinished(name: &str) -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!(".{name}.{:016x}", u64::from_le_bytes(random)))
 }
 
 /// Opens a file that an operator put there. Links are followed, because systems that hand out

@@ -89,7 +89,7 @@ impl CacheKey {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     made => return made,
                 },
-                // Somebody is writing it.
+                // Somebody may be writing it.
                 Found::Damaged => thread::sleep(LOOK_EVERY),
             }
         }
@@ -130,7 +130,8 @@ fn read(directory: &Directory, name: &str) -> io::Result<Found> {
 fn make(directory: &Directory, name: &str) -> io::Result<CacheKey> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    directory.create(name, &key[..])?;
+    // Whole or not at all, so that nobody takes one in the making for one that is damaged.
+    directory.write_new(name, &key)?;
     Ok(CacheKey(key))
 }
 

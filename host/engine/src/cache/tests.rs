@@ -158,14 +158,17 @@ fn an_entry_or_a_tag_of_another_component_is_refused() {
     assert_eq!(call(&place.engine, &loaded), 43);
 }
 
-/// Fuel stands for another version, a baseline target for a CPU with other features: both change
-/// what wasmtime says code must have been compiled for, as those do.
+/// A baseline target stands for a CPU with other features: it changes what wasmtime says code must
+/// have been compiled for, as that does.
 #[test]
-fn code_for_another_engine_or_cpu_is_refused() {
+fn code_for_another_engine_version_or_cpu_is_refused() {
     let counting = Config { fuel: true, ..Config::default() };
     let mut foreign_cpu = base_config(&Config::default());
     foreign_cpu.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)).unwrap();
-    let engines = [base_config(&counting), foreign_cpu];
+    let mut foreign_version = base_config(&Config::default());
+    let version = wasmtime::ModuleVersionStrategy::Custom("47.0.0".to_owned());
+    foreign_version.module_version(version).unwrap();
+    let engines = [base_config(&counting), foreign_cpu, foreign_version];
     for engine in engines.map(|config| wasmtime::Engine::new(&config).unwrap()) {
         let (place, foreign) = (Place::new(), Place::with(engine, &key()));
         assert_ne!(

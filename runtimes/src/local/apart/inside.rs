@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as blocking};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ struct Purse {
     line: Arc<Line>,
     /// All of the tenant's tasks are in this process, so its sum is the tenant's.
     allowance: Allowance,
+    /// Whether the host said that a quota is used up, and sent nothing since.
+    used_up: AtomicBool,
 }
 
 /// Tells the host of one batch.
@@ -206,6 +209,8 @@ impl Inside {
         match message {
             ToWorker::Begin { number, share, batch } => {
                 self.purse.allowance.set(share);
+                // The host let it in.
+                self.purse.used_up.store(false, Ordering::Relaxed);
                 let cancel = Cancel::default();
                 self.batches().insert(number, cancel.clone());
                 tokio::spawn(Arc::clone(self).run(number, batch, cancel));
@@ -215,6 +220,7 @@ impl Inside {
                     cancel.cancel();
                 }
             }
+            ToWorker::UsedUp => self.purse.used_up.store(true, Ordering::Relaxed),
             ToWorker::Allot(slots) => self.runtime.allot(slots),
             ToWorker::Answer { number, answer } => {
                 let asked = self.line.questions().open.remove(&number);
@@ -270,6 +276,7 @@ impl Purse {
             tenant: tenant.to_owned(),
             line: Arc::clone(line),
             allowance: Allowance::new(Share { tasks_max: usize::MAX, memory_max: u64::MAX }),
+            used_up: AtomicBool::new(false),
         }
     }
 }
@@ -297,6 +304,10 @@ impl Account for Purse {
 
     fn spent(&self, usage: Usage) {
         self.line.say(&FromWorker::Used(usage));
+    }
+
+    fn may_begin(&self) -> bool {
+        !self.used_up.load(Ordering::Relaxed)
     }
 }
 

@@ -46,6 +46,9 @@ struct Does {
     allotted: AtomicUsize,
 }
 
+/// Bytes that a tenant may use.
+const QUOTA: u64 = 1_000_000;
+
 /// A tenant's account.
 #[derive(Debug)]
 struct Purse(&'static str, Mutex<Usage>);
@@ -158,6 +161,14 @@ impl Runtime for Does {
                 }
                 "cancelled".to_owned()
             }
+            "uses-up" => {
+                account.spent(Usage { cpu: Duration::ZERO, bytes: QUOTA });
+                while account.may_begin() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                "used up".to_owned()
+            }
+            "may-begin" => account.may_begin().to_string(),
             "dies" => {
                 self.dies.notify_one();
                 std::future::pending().await
@@ -216,6 +227,10 @@ impl Account for Purse {
     fn spent(&self, usage: Usage) {
         let mut sum = self.1.lock().unwrap();
         *sum = Usage { cpu: sum.cpu + usage.cpu, bytes: sum.bytes + usage.bytes };
+    }
+
+    fn may_begin(&self) -> bool {
+        self.1.lock().unwrap().bytes < QUOTA
     }
 }
 
@@ -310,6 +325,18 @@ async fn use_is_counted_where_the_quota_is_and_memory_where_the_tasks_are() {
     let error = run(&workers, &acme, "dies").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Lost, "{error}");
     assert_eq!(*acme.1.lock().unwrap(), Usage { cpu: Duration::from_secs(7), bytes: 10 });
+}
+
+#[tokio::test]
+async fn a_process_hears_when_a_quota_is_used_up() {
+    let threads = Arc::new(Threads::default());
+    let workers = threads.workers(LONG, WORKERS_MAX);
+    let acme = purse("acme");
+    assert_eq!(run(&workers, &acme, "may-begin").await.unwrap(), "true");
+    // It ends when the process has heard of it.
+    assert_eq!(run(&workers, &acme, "uses-up").await.unwrap(), "used up");
+    // What the host sends it let in.
+    assert_eq!(run(&workers, &acme, "may-begin").await.unwrap(), "true");
 }
 
 #[tokio::test]

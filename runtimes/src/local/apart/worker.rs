@@ -304,6 +304,10 @@ impl Worker {
         drop(state);
         if let Some(account) = account {
             account.spent(usage);
+            if !account.may_begin() {
+                // One that has ended begins nothing.
+                drop(self.say(&ToWorker::UsedUp));
+            }
         }
     }
 

@@ -12,8 +12,9 @@ use samara_programs as programs;
 use samara_tenants::{Claims, KeyPair, Narrower, NarrowerObject, generate_keys, issue};
 
 use crate::batch::{Done, batch, component};
-use crate::host::{Host, binary, cache, refused};
+use crate::host::{Host, binary, cache, refused, signal};
 use crate::http::Request;
+use crate::isolate::soon;
 
 /// By name.
 pub(crate) const CHECKS: &[(&str, fn())] = &[
@@ -23,9 +24,12 @@ pub(crate) const CHECKS: &[(&str, fn())] = &[
     ("limits_and_secrets_are_the_tenants", limits),
     ("a_ticket_may_allow_less_than_the_tenant_may", narrower),
     ("the_audit_log_has_every_job_and_every_refusal", audit),
+    ("the_audit_log_of_a_host_that_is_killed_is_whole", killed),
     ("a_function_of_lambda_asks_for_tickets_too", lambda),
     ("a_flood_of_one_tenant_leaves_the_others_their_share", flood),
+    ("a_tenant_that_sleeps_leaves_the_others_the_slots", sleepers),
     ("a_tenant_has_no_more_memory_than_its_quota", memory),
+    ("a_batch_goes_back_where_a_quota_ends", used_up),
     ("a_tenants_tasks_start_no_jobs_and_are_told_so", nested),
     ("a_host_that_is_too_old_or_has_a_faulty_file_does_not_start", does_not_start),
 ];
@@ -40,6 +44,7 @@ pub(crate) const ISOLATED: &[(&str, fn())] = &[
     ("a_function_of_lambda_asks_for_tickets_too", || isolated(lambda)),
     ("a_flood_of_one_tenant_leaves_the_others_their_share", || isolated(flood)),
     ("a_tenant_has_no_more_memory_than_its_quota", || isolated(memory)),
+    ("a_batch_goes_back_where_a_quota_ends", || isolated(used_up)),
     ("a_tenants_tasks_start_no_jobs_and_are_told_so", || isolated(nested)),
 ];
 
@@ -393,6 +398,37 @@ fn lambda() {
     denied(ground.adds(builder.progress(false)), "none was shown");
 }
 
+fn killed() {
+    let ground = Ground::new("");
+    let host = ground.host(&[]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                (0..5).for_each(|_| assert_eq!(ground.adds(ground.acmes(&host)).unwrap(), 42))
+            });
+        }
+    });
+    // One is under way.
+    let executor = ground.acmes(&host).build().unwrap();
+    let job = executor.map(&ground.app, programs::sandbox::sleeps, [600_000_u64]);
+    let job = samara::block_on(job).unwrap();
+    let is_written = || {
+        let id = job.id().to_string();
+        let begun = ground.audited("job").iter().any(|line| line["job"] == *id);
+        begun && ground.audited("ended").len() == 20
+    };
+    soon("all of it is written down", is_written);
+    signal(host.id(), "KILL");
+    assert_eq!(host.ended().code, None);
+    let text = std::fs::read_to_string(ground.path("audit.jsonl")).unwrap();
+    assert!(text.ends_with('\n'), "{text}");
+    let (begun, ended) = (ground.audited("job"), ground.audited("ended"));
+    assert_eq!(begun.len(), 21);
+    assert_eq!(ended.len(), 20);
+    assert!(ended.iter().all(|line| line["function"] == "adds_one"), "{ended:?}");
+    job.cancel();
+}
+
 /// How long each of a tenant's short tasks took, one after the other.
 fn shorts(ground: &Ground, executor: &Executor, count: usize) -> Vec<Duration> {
     let clock = SystemClock::new();
@@ -430,14 +466,51 @@ fn flood() {
     host.stop();
 }
 
+fn sleepers() {
+    let ground = Ground::new("");
+    let host = ground.host(&[("SAMARA_HOST_SLOTS", "2")]);
+    let quiet = ground.betas(&host).build().unwrap();
+    shorts(&ground, &quiet, 1);
+    let loud = ground.acmes(&host).build().unwrap();
+    let sleeps = [600_000_u64; 20];
+    let job = samara::block_on(loud.map(&ground.app, programs::sandbox::sleeps, sleeps)).unwrap();
+    // They have all slots by then.
+    std::thread::sleep(Duration::from_secs(1));
+    let slowest = shorts(&ground, &quiet, 20)[19];
+    assert!(slowest < Duration::from_secs(60), "{slowest:?}: as long as they sleep");
+    job.cancel();
+    host.stop();
+}
+
+fn used_up() {
+    let ground = Ground::new("");
+    ground.edit("quota]\n", "quota]\ncpu = \"100ms\"\nwindow = \"1h\"\n");
+    let host = ground.host(&[]);
+    assert_eq!(ground.adds(ground.acmes(&host)).unwrap(), 42);
+    let ask = |tasks: usize| {
+        let numbers = vec![COMPUTED; tasks];
+        let body = batch(&ground.path("acme"), component(), ("computes", &numbers));
+        let request = Request::new("POST", "/v1/batches").with("samara-token", &ground.ticket());
+        request.body(body).send(&host.address).unwrap()
+    };
+    // The quota is for five tasks or so, and was not used up when they came.
+    let done = Done::read(&ask(300).body);
+    let is_undone = |outcome: &Outcome| matches!(outcome, Outcome::Platform(error) if error.kind == ErrorKind::HandedBack);
+    let undone = done.reports.iter().filter(|report| is_undone(&report.outcome)).count();
+    assert!((100..300).contains(&undone) && done.reports.len() == 300, "{undone} went back");
+    assert_eq!(ask(1).status, 429);
+    host.stop();
+}
+
 fn memory() {
     let ground = Ground::new("");
     let host = ground.host(&[]);
     let executor = ground.acmes(&host).build().unwrap();
-    // Two at once want 60 MiB each, and have 100 together: one of them waits for its turn.
+    // Two at once want 60 MiB each, and have 100 together: one of them waits for its turn, and that is
+    // no attempt.
     let all = samara::block_on(async {
         let holds = [(50_usize << 20, 300_u64); 4];
-        let retries = samara::Retries::default().attempts(50).budget(100.0);
+        let retries = samara::Retries::default().attempts(1);
         let job = executor.map(&ground.app, programs::ends::holds, holds).retries(retries);
         job.await.unwrap().results().await
     });
