@@ -192,7 +192,9 @@ fn quick() -> Retries {
 fn cancel_after(dispatch: &mut Dispatch, tasks: usize) {
     let (cancel, wake) = (dispatch.cancel.clone(), Arc::clone(&dispatch.wake));
     let (told, ends) = std::sync::mpsc::channel();
-    dispatch.policy.on_end = Some(Arc::new(move |_: &TaskEnd<'_>| drop(told.send(()))));
+    dispatch.policy.on_end = Some(Arc::new(move |_: &TaskEnd<'_>| {
+        let _enough_have = told.send(());
+    }));
     std::thread::spawn(move || {
         assert_eq!(ends.iter().take(tasks).count(), tasks);
         std::thread::sleep(Duration::from_millis(100));
