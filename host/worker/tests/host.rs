@@ -221,7 +221,7 @@ fn the_process_for_compiling_ends_with_who_started_it() {
     assert!(lives(), "it waits for a component: {said:?}");
     shell.kill().unwrap();
     shell.wait().unwrap();
-    let ended = (0..500).any(|_| {
+    let ended = (0..3000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
         !lives()
     });

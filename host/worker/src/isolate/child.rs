@@ -12,7 +12,6 @@ use samara_core::{Error, ErrorKind, Runtime, SystemClock};
 use samara_engine::{CacheKey, Compile, Config};
 use samara_runtimes::local::apart::Line;
 use samara_store::{Locator, Settings};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::memory::{self, Meter};
@@ -78,12 +77,7 @@ fn try_run() -> Result<(), Error> {
         return Line::say_now(&link, &FromWorker::Ready(protections));
     }
     Line::say_now(&link, &FromWorker::Ready(protections))?;
-    let served = io.block_on(async {
-        // The host says when this process ends, also where a whole group or session is told to.
-        let _heard = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
-            .map(|kind| signal(kind).inspect_err(|error| tracing::warn!("{error}")));
-        line.serve(link, outgoing, (&told.tenant, runtime)).await
-    });
+    let served = io.block_on(line.serve(link, outgoing, (&told.tenant, runtime)));
     // Nobody is there any more for whom something is done.
     io.shutdown_background();
     served

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::{self, SigSet};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use samara_core::link::{Protection, Question};
 use samara_core::{Clock, Error, ErrorKind, Limits, Runtime, Secrets as _, SystemClock};
@@ -194,7 +195,7 @@ impl Spawned {
         let tenant = orders.tenant.clone();
         let keeper = thread::Builder::new().name("samara-keeper".to_owned());
         let keeper = keeper.spawn(move || {
-            let child = command.spawn();
+            let child = hold_signals().and_then(|()| command.spawn());
             // The other end of the link is the child's alone.
             drop(command);
             match child {
@@ -224,6 +225,16 @@ impl Process for Spawned {
         drop(wanted);
         keeper.join().unwrap_or_else(|_| Exit { status: "its thread panicked".into(), cpu: None })
     }
+}
+
+/// Keeps signals to end from this thread, and from the processes that it starts, from their first
+/// moment on: the host says when these end, also where a whole session is told to.
+fn hold_signals() -> std::io::Result<()> {
+    let mut held = SigSet::empty();
+    for one in [signal::SIGTERM, signal::SIGINT, signal::SIGHUP] {
+        held.add(one);
+    }
+    Ok(held.thread_block()?)
 }
 
 /// Stays with a process until it has ended.

@@ -16,9 +16,10 @@ use samara_core::{
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::workers::WORKERS_MAX;
+use super::workers::{LINGER, WORKERS_MAX};
 use super::*;
 use crate::local::tests::batch;
+use crate::testing::Hand;
 
 /// Starts threads instead of processes.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ struct Threads {
     version: AtomicU64,
     /// Whether what they say of themselves is not enough.
     refuses: AtomicBool,
+    /// Batches that have begun to wait.
+    waiting: Arc<AtomicU64>,
 }
 
 struct Thread {
@@ -44,6 +47,7 @@ struct Does {
     line: Arc<Line>,
     dies: Arc<Notify>,
     allotted: AtomicUsize,
+    waiting: Arc<AtomicU64>,
 }
 
 /// Bytes that a tenant may use.
@@ -66,6 +70,7 @@ impl Launch for Threads {
     fn start(&self, orders: &Orders, link: UnixStream) -> Result<Box<dyn Process>, Error> {
         self.started.lock().unwrap().push(orders.tenant.clone());
         let (tenant, first) = (orders.tenant.clone(), orders.first.clone());
+        let waiting = Arc::clone(&self.waiting);
         self.there.fetch_add(1, Ordering::SeqCst);
         let thread = std::thread::spawn(move || {
             assert_eq!(Line::first(&link).unwrap(), first);
@@ -76,6 +81,7 @@ impl Launch for Threads {
                 line: Arc::clone(&line),
                 dies: Arc::clone(&dies),
                 allotted: AtomicUsize::new(0),
+                waiting,
             });
             let io = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -156,6 +162,7 @@ impl Runtime for Does {
                 tokio::task::spawn_blocking(ask).await.unwrap().message
             }
             "waits" => {
+                self.waiting.fetch_add(1, Ordering::SeqCst);
                 while !cancel.is_cancelled() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -245,20 +252,27 @@ impl Observer for Seen {
 
 impl Threads {
     fn workers(self: &Arc<Self>, idle_max: Duration, most: usize) -> Workers {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        self.workers_by(Arc::new(SystemClock::new()), idle_max, most)
+    }
+
+    fn workers_by(
+        self: &Arc<Self>,
+        clock: Arc<dyn Clock>,
+        idle_max: Duration,
+        most: usize,
+    ) -> Workers {
         let terms = Terms { slots: 4, idle_max };
         Workers::with_most(Arc::clone(self) as _, terms, clock, (&Handle::current(), most))
     }
 
     /// Waits until so many are there.
     async fn become_(&self, there: u64) {
-        for _ in 0..1000 {
-            if self.there.load(Ordering::SeqCst) == there {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{} are there, not {there}", self.there.load(Ordering::SeqCst));
+        comes_to(&self.there, there).await;
+    }
+
+    /// Waits until so many batches have begun to wait.
+    async fn wait(&self, batches: u64) {
+        comes_to(&self.waiting, batches).await;
     }
 
     fn starts(&self) -> BTreeMap<String, usize> {
@@ -268,6 +282,17 @@ impl Threads {
         }
         starts
     }
+}
+
+/// Waits until there are so many.
+async fn comes_to(count: &AtomicU64, wanted: u64) {
+    for _ in 0..3000 {
+        if count.load(Ordering::SeqCst) == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("there are {}, not {wanted}", count.load(Ordering::SeqCst));
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -359,6 +384,7 @@ async fn a_process_that_is_lost_is_started_again_and_harms_nobody_else() {
         run.await
     };
     let lost = async {
+        threads.wait(1).await;
         for function in ["dies", "lies", "dies"] {
             let error = run(&workers, &acme, function).await.unwrap_err();
             assert!(error.kind == ErrorKind::Lost && error.message.contains("acme"), "{error}");
@@ -394,8 +420,7 @@ async fn a_process_is_replaced_when_its_orders_change_and_ends_when_it_is_done()
         run.await
     };
     let meanwhile = async {
-        threads.become_(1).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        threads.wait(1).await;
         threads.version.store(1, Ordering::SeqCst);
         assert_eq!(run(&workers, &acme, "who").await.unwrap(), "acme");
         assert_eq!(threads.there.load(Ordering::SeqCst), 2, "the old one is at work");
@@ -408,35 +433,50 @@ async fn a_process_is_replaced_when_its_orders_change_and_ends_when_it_is_done()
 
 #[tokio::test]
 async fn slots_are_shared_between_processes() {
-    let threads = Arc::new(Threads::default());
-    let workers = threads.workers(LONG, WORKERS_MAX);
+    let (threads, clock) = (Arc::new(Threads::default()), Arc::new(Hand::default()));
+    let workers = threads.workers_by(Arc::clone(&clock) as _, LONG, WORKERS_MAX);
+    // Whoever has no batch lingers until this is said.
+    let later = || *clock.0.lock().unwrap() += LINGER;
     let (acme, beta) = (purse("acme"), purse("beta"));
     assert_eq!(run(&workers, &acme, "allotted").await.unwrap(), "4", "nobody else is there");
-    let (cancel, unwanted) = (Cancel::default(), Cancel::default());
+    later();
+    let (cancel, unwanted, dropped) = (Cancel::default(), Notify::new(), Notify::new());
     let flood = async {
         let batch = || run_until(&workers, &beta, "waits", cancel.clone());
-        let dropped = run_until(&workers, &beta, "waits", unwanted.clone());
-        let dropped = tokio::time::timeout(Duration::from_millis(300), dropped);
-        tokio::join!(batch(), batch(), batch(), dropped)
+        let fourth = async {
+            tokio::select! {
+                ended = run(&workers, &beta, "waits") => panic!("{ended:?}"),
+                () = unwanted.notified() => {}
+            }
+            dropped.notify_one();
+        };
+        tokio::join!(batch(), batch(), batch(), fourth)
     };
     let others = async {
-        threads.become_(2).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        threads.wait(4).await;
         // One batch of acme's and four of beta's.
         assert_eq!(run(&workers, &acme, "allotted").await.unwrap(), "1");
         assert_eq!(run(&workers, &beta, "allotted").await.unwrap(), "3", "acme may have the next");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        later();
         assert_eq!(run(&workers, &beta, "allotted").await.unwrap(), "4", "acme has none now");
-        let three = || run(&workers, &acme, "allotted");
-        let (one, two, three) = tokio::join!(three(), three(), three());
-        assert_eq!(three.unwrap(), "2", "an even share: {one:?} {two:?}");
+        let enough = Cancel::default();
+        let two = || run_until(&workers, &acme, "waits", enough.clone());
+        let third = async {
+            threads.wait(6).await;
+            assert_eq!(run(&workers, &acme, "allotted").await.unwrap(), "2", "an even share");
+            enough.cancel();
+        };
+        let (one, two, ()) = tokio::join!(two(), two(), third);
+        assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
         // Whom nobody waits for any more takes no share.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(run(&workers, &acme, "allotted").await.unwrap(), "1");
+        unwanted.notify_one();
+        dropped.notified().await;
         assert_eq!(run(&workers, &acme, "allotted").await.unwrap(), "4");
         cancel.cancel();
     };
     let (flood, ()) = tokio::join!(flood, others);
-    assert!(flood.0.is_ok() && flood.3.is_err());
+    assert!(flood.0.is_ok() && flood.1.is_ok() && flood.2.is_ok(), "{flood:?}");
 }
 
 #[tokio::test]

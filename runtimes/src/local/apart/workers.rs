@@ -43,7 +43,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a process that has no batch any more is left its share: who calls again and again has the
 /// next one by then, and those who hold more than theirs take milliseconds to stand still.
-const LINGER: Duration = Duration::from_millis(50);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
 
 /// Looks in a row at which a process that has batches had said nothing: it says each second that it
 /// is alive. Looks and not time, because a host may be stopped as a whole.

@@ -24,6 +24,9 @@ use super::{NAME, Ran, State};
 /// How often it is looked whether the process ended.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long a process may take until it asks for its first event, on a machine that is busy.
+const START_TIME: Duration = Duration::from_secs(60);
+
 /// An environment.
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -37,7 +40,9 @@ pub(super) struct Instance {
 struct Event {
     id: String,
     payload: Bytes,
-    deadline_ms: u128,
+    /// How long it may take, from when the process takes it: what it takes to start does not count.
+    timeout: Duration,
+    taken: oneshot::Sender<()>,
     arn: String,
 }
 
@@ -106,8 +111,8 @@ impl Instance {
         *self.waiting() = Some((id.clone(), sender));
         self.signal(Signal::SIGCONT);
         let timeout = state.settings.timeout;
-        let deadline_ms = (unix() + timeout).as_millis();
-        let event = Event { id: id.clone(), payload, deadline_ms, arn: self.arn.clone() };
+        let (taken, begins) = oneshot::channel();
+        let event = Event { id: id.clone(), payload, timeout, taken, arn: self.arn.clone() };
         if self.events.send(event).is_err() {
             return (Ran::failed("Runtime.ExitError", "the environment is gone"), false);
         }
@@ -119,6 +124,10 @@ impl Instance {
             while self.is_alive() {
                 tokio::time::sleep(LOOK).await;
             }
+        };
+        let late = async {
+            let _or_never = tokio::time::timeout(START_TIME, begins).await;
+            tokio::time::sleep(timeout).await;
         };
         tokio::select! {
             answered = answer => match answered {
@@ -137,7 +146,7 @@ impl Instance {
                 let text = format!("RequestId: {id} Error: Runtime exited with error: signal: killed");
                 (Ran::failed("Runtime.ExitError", &text), false)
             }
-            () = tokio::time::sleep(timeout) => {
+            () = late => {
                 self.kill();
                 let text = format!("RequestId: {id} Error: Task timed out after {:.2} seconds", timeout.as_secs_f64());
                 (Ran::failed("Sandbox.Timedout", &text), false)
@@ -229,9 +238,12 @@ impl Answers {
         let Some(event) = self.next.lock().await.recv().await else {
             return status(StatusCode::GONE);
         };
+        let deadline_ms = (unix() + event.timeout).as_millis();
+        // Whoever waited for it may be gone.
+        let _gone = event.taken.send(());
         let response = Response::builder()
             .header("lambda-runtime-aws-request-id", event.id)
-            .header("lambda-runtime-deadline-ms", event.deadline_ms.to_string())
+            .header("lambda-runtime-deadline-ms", deadline_ms.to_string())
             .header("lambda-runtime-invoked-function-arn", event.arn)
             .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700")
             .header("content-type", "application/json");

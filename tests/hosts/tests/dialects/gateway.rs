@@ -22,9 +22,10 @@ pub(crate) const CHECKS: &[(&str, fn())] = &[
     ("a_gateway_that_asks_to_come_again_costs_none", comes_again),
 ];
 
-/// How long a job with one lost answer may take: a lost batch is noticed at once, and the wait
-/// before the next attempt is a tenth of a second.
-const SOON: Duration = Duration::from_secs(10);
+/// How long a job with lost answers may take: each is noticed at once, and the wait before the next
+/// attempt is a tenth of a second. The first may have to wait until the component is compiled, beside
+/// other tests; where a loss is not noticed, it is waited for minutes.
+const SOON: Duration = Duration::from_secs(60);
 
 /// What a gateway does with a request, by its number among those with batches, or among the others.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +112,7 @@ fn given_up() {
         let error = called.expect_err("no answer ever came");
         assert!(error.contains("50") && error.contains("the host ended"), "{error}");
         assert_eq!(ground.batches(), 4, "each is an attempt");
-        assert!(took < 2 * SOON, "{took:?}");
+        assert!(took < SOON, "{took:?}");
     }
 }
 

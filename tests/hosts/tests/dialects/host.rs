@@ -7,8 +7,14 @@ use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::http::Request;
+
 /// What drivers show.
 pub(crate) const TOKEN: &str = "a-token-for-tests";
+
+/// Names of what a host counts: tasks that were done, and batches that are under way.
+pub(crate) const DONE: &str = "samara_tasks_total{outcome=\"success\"}";
+pub(crate) const TAKEN: &str = "samara_batches_in_flight";
 
 /// How long a host may take to listen.
 const START_TIME: Duration = Duration::from_secs(60);
@@ -89,6 +95,13 @@ fn command(variables: &[(&str, &str)]) -> Command {
 pub(crate) fn signal(id: u32, name: &str) {
     let arguments = [format!("-{name}"), id.to_string()];
     assert!(Command::new("kill").args(arguments).status().expect("kill").success());
+}
+
+/// What a host has counted, by name.
+pub(crate) fn count(address: &str, name: &str) -> u64 {
+    let counts = Request::new("GET", "/metrics").send(address).expect("counts").text();
+    let count = counts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{name}: {counts}"))
 }
 
 /// What a host says that does not start.

@@ -15,7 +15,7 @@ use samara_core::{Clock as _, SystemClock};
 use samara_programs as programs;
 
 use crate::batch::{batch, component};
-use crate::host::{Host, checked, refused, signal};
+use crate::host::{DONE, Host, TAKEN, checked, count, refused, signal};
 use crate::http::Request;
 use crate::tenants::Ground;
 
@@ -49,7 +49,7 @@ const TRIED: [&str; 9] = [
 ];
 
 /// How long something may take that does so in a moment.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 const ISOLATED: (&str, &str) = ("SAMARA_HOST_ISOLATE", "tenant");
 
@@ -317,13 +317,14 @@ fn killed() {
     };
     assert_eq!((one(&acme), one(&beta)), (42, 42));
     let [first, other] = children(host.id())[..] else { panic!("two") };
+    let before = count(&host.address, DONE);
     let jobs = samara::block_on(async {
         let rounds = [20_000_000_u64; 60];
         let acmes = acme.map(&ground.app, programs::ends::computes, rounds).await.unwrap();
         let betas = beta.map(&ground.app, programs::ends::computes, rounds).await.unwrap();
         (acmes, betas)
     });
-    std::thread::sleep(Duration::from_millis(200));
+    soon("both are at work", || count(&host.address, DONE) > before);
     signal(first, "KILL");
     soon("another process", || {
         let now = children(host.id());
@@ -342,6 +343,14 @@ fn killed() {
     let ended = host.stop();
     assert!(ended.stderr.contains("a tenant's process was lost"), "{}", ended.stderr);
     assert_eq!(ended.code, Some(0));
+}
+
+/// Processor time that a process has used for itself.
+fn used(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(11).unwrap();
+    // A hundred in a second.
+    Duration::from_millis(ticks.parse::<u64>().unwrap() * 10)
 }
 
 fn quotas() {
@@ -370,9 +379,10 @@ fn quotas() {
         request.body(body).send(&host.address).unwrap()
     };
     assert_eq!(ask("adds_one", 1).status, 200);
+    let id = children(host.id())[0];
+    let before = used(id);
     let spins = samara::block_on(acme.map(&ground.app, programs::ends::loops, [()])).unwrap();
-    // As long as 200 ms of a processor take where others have most of it.
-    std::thread::sleep(Duration::from_millis(1500));
+    soon("it spins", || used(id) >= before + Duration::from_millis(300));
     spins.cancel();
     drop(spins);
     soon("the quota is used up", || ask("adds_one", 1).status == 429);
@@ -403,15 +413,18 @@ fn ends() {
     job.cancel();
     // What is done in time is done.
     let host = ground.host(&[ISOLATED, ("SAMARA_HOST_GRACE", "30s")]);
-    let acme = ground.acmes(&host).build().unwrap();
+    let acme = ground.acmes(&host).retries(Retries::default().attempts(1)).build().unwrap();
     let holds = acme.map(&ground.app, programs::ends::holds, [(1_usize << 20, 700_u64); 2]);
     let job = samara::block_on(holds).unwrap();
     soon("a process", || children(host.id()).len() == 1);
     let id = children(host.id())[0];
-    // A group or a session may be told to end as a whole: the host says when.
-    signal(id, "TERM");
-    signal(id, "INT");
-    std::thread::sleep(Duration::from_millis(300));
+    // A group or a session may be told to end as a whole, at any moment: the host says when.
+    for name in ["TERM", "INT", "HUP"] {
+        signal(id, name);
+    }
+    let counted = |name| count(&host.address, name);
+    soon("both were taken", || counted(DONE) + counted(TAKEN) >= 2);
+    assert_eq!(children(host.id()), [id], "it is the one that it was");
     host.terminate();
     let results = samara::block_on(job.results());
     assert!(results.iter().all(Result::is_ok), "{results:?}");
@@ -430,8 +443,7 @@ fn idles() {
     let ground = Ground::new("");
     let host = ground.host(&[("SAMARA_HOST_ISOLATE", "tenant,idle=1s")]);
     assert_eq!(ground.adds(ground.acmes(&host)).unwrap(), 42);
-    let id = children(host.id())[0];
-    soon("it is idle", || !is_there(id));
+    soon("it is idle", || children(host.id()).is_empty());
     assert_eq!(ground.adds(ground.acmes(&host)).unwrap(), 42);
     let ended = host.stop();
     assert!(!ended.stderr.contains("was lost"), "{}", ended.stderr);

@@ -178,7 +178,7 @@ fn tree() {
     // The driver starts a few, and those the others.
     assert!(counts.queued >= 100 && counts.started <= 12, "{counts:?}");
     let clock = SystemClock::new();
-    while !ground.left().is_empty() && clock.monotonic() < Duration::from_secs(10) {
+    while !ground.left().is_empty() && clock.monotonic() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(ground.left(), none(), "what went by the store is removed");
@@ -194,6 +194,9 @@ fn twice() {
 }
 
 fn time() {
+    // What is compiled is kept: it would take the time of the task.
+    let patient = Ground::new(|_| {});
+    patient.all_are_done(&patient.executor(1), 1, once());
     let ground = Ground::new(|settings| settings.timeout = Duration::from_secs(6));
     let executor = ground.executor(2);
     let slept = samara::block_on(executor.call(&ground.app, programs::sandbox::sleeps, 60_000));
@@ -230,6 +233,7 @@ fn long() {
 fn cancelled() {
     let ground = Ground::new(|_| {});
     let executor = ground.executor(2);
+    ground.all_are_done(&executor, 1, once());
     let clock = SystemClock::new();
     samara::block_on(async {
         let map = executor.map(&ground.app, programs::sandbox::sleeps, [60_000; 4]);
@@ -238,7 +242,8 @@ fn cancelled() {
         job.cancel();
         assert!(job.results().await.iter().all(Result::is_err));
     });
-    assert!(clock.monotonic() < Duration::from_secs(10));
+    // None of them slept to its end.
+    assert!(clock.monotonic() < Duration::from_secs(40));
 }
 
 fn strangers() {

@@ -8,7 +8,7 @@ use samara_core::wire::{self, BATCH_TYPE, HostInfo};
 
 use crate::Check;
 use crate::batch::{Done, Place};
-use crate::host::{Host, TOKEN, refused};
+use crate::host::{DONE, Host, TOKEN, count, refused};
 use crate::http::{Answer, Request};
 use crate::platform::{Ground, Platform};
 
@@ -161,7 +161,7 @@ fn tokens(platform: &Platform) {
     }
 }
 
-/// Sends a batch of which the second task takes so long, and SIGTERM while it runs.
+/// Sends a batch of which the second task takes so long, and SIGTERM once the first is done.
 fn drained(platform: &Platform, ms: u64, grace: &str) -> (Done, crate::host::Ended) {
     let place = Place::new();
     let (host, _ground) = start(platform, &[("SAMARA_HOST_GRACE", grace)]);
@@ -170,9 +170,14 @@ fn drained(platform: &Platform, ms: u64, grace: &str) -> (Done, crate::host::End
     let first = platform.ask(&host.address, &post(&place.batch("sleeps_at_first", &[0]), text));
     assert!(Done::read(&bytes_of(&first)).is_done);
     let batch = post(&place.batch("sleeps_at_first", &[0, ms, 0]), text);
+    let done = || count(&host.address, DONE);
+    let before = done();
     let (address, asking) = (host.address.clone(), *platform);
     let answer = thread::spawn(move || asking.ask(&address, &batch));
-    thread::sleep(Duration::from_millis(700));
+    while done() == before {
+        assert!(!answer.is_finished(), "{:?}", answer.join());
+        thread::sleep(Duration::from_millis(10));
+    }
     host.terminate();
     let answer = answer.join().expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());

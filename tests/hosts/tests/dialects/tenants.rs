@@ -457,12 +457,10 @@ fn flood() {
     let flood = samara::block_on(loud.map(&ground.app, programs::ends::loops, spins)).unwrap();
     let beside = shorts(&ground, &quiet, 40);
     flood.cancel();
-    // Generous: other tests run at the same time. The bench has the figures.
+    // Behind a flood that is not held back it would be hours. Other tests run at the same time, so
+    // the figures are the bench's.
     let (alone, beside) = (alone[20], beside[20]);
-    assert!(
-        beside < alone * 4 + Duration::from_millis(100),
-        "{alone:?} alone, {beside:?} beside it"
-    );
+    assert!(beside < alone * 20 + Duration::from_secs(2), "{alone:?} alone, {beside:?} beside it");
     host.stop();
 }
 

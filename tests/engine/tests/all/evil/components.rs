@@ -89,7 +89,7 @@ pub(super) fn nested_components(host: &Host) {
     let error = host.refusal(&assembled(&made::nested_components::handed_down(40)));
     assert!(error.contains("does not hold itself"), "{error}");
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
     // A few levels are nothing unusual.
     let error = host.refusal(&assembled(&made::nested_components::doubled(3)));
     assert!(error.contains("exports nothing"), "{error}");

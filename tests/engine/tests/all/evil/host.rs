@@ -13,8 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::common::{Worker, arguments, value_of};
 
-/// How much later than its deadline a guest may end, on a machine that does much else.
-pub(super) const SLACK: Duration = Duration::from_millis(500);
+/// How much later than its deadline a guest may end, on a machine that does much else: one that is
+/// not ended goes on for ever. The bench of kills has the figure.
+pub(super) const SLACK: Duration = Duration::from_secs(5);
 
 /// How long a guest may take that has no deadline of its own, and to be refused.
 const LONG: Duration = Duration::from_secs(60);
