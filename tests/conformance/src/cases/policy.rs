@@ -67,7 +67,7 @@ fn traps_and_times_are_tried_again_where_asked(context: &Context) {
     let trapped = |attempt| (1, attempt, Ended::Trapped);
     assert_eq!(ended(&job), [(0, 0, Ended::Success), trapped(0), trapped(1)]);
     let map = context.executor().map(context.programs(), ends::sleeps_at_first, [60_000]);
-    let map = map.time(Duration::from_millis(200)).retries(at_once(2).time_limits(true));
+    let map = map.time(Duration::from_secs(2)).retries(at_once(2).time_limits(true));
     assert_eq!(collected(wait(map)), [1]);
 }
 
