@@ -19,9 +19,37 @@ pub struct Discovered {
 /// pattern that finds more is likely a mistake.
 pub const DISCOVERED_MAX: usize = 1_000_000;
 
+/// What the names of objects begin with that a store is tried out with.
+pub(crate) const TRIAL: &str = ".samara-probe-";
+
 const NO_OBJECT: &str = "an object, or objects below it";
 const NO_OBJECT_BELOW: &str = "objects below it";
 const NO_MATCH: &str = "an object of that name, or objects that match it as a pattern";
+
+/// Whether a key is of an object that its store is being tried out with, and was not asked for by
+/// that name. Such objects are gone in a moment, and nobody's input.
+///
+/// ```
+/// use samara_store::is_trial;
+///
+/// let key = "in/.samara-probe-0123456789abcdef-0";
+/// assert!(is_trial("in/", key) && !is_trial("in/", "in/.samara-probe-notes"));
+/// // Where a process died half way, they can be seen and removed.
+/// assert!(!is_trial("**/.samara-probe-*", key));
+/// ```
+pub fn is_trial(asked: &str, key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    let Some((random, number)) = name.strip_prefix(TRIAL).and_then(|rest| rest.split_once('-'))
+    else {
+        return false;
+    };
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    random.len() == 16
+        && random.bytes().all(is_hex)
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && !asked.contains(TRIAL)
+}
 
 impl Locator {
     /// Finds the objects that a URL or path stands for, sorted by the bytes of their names.
@@ -35,7 +63,7 @@ impl Locator {
     ///    character literally;
     /// 3. else all objects below it as a directory, at any depth.
     ///
-    /// Names that begin with a dot are like all others.
+    /// Names that begin with a dot are like all others, but for [trials](is_trial).
     ///
     /// # Errors
     ///
@@ -83,7 +111,7 @@ async fn find(
     let mut found = Vec::new();
     let mut entries = location.store.list_from(prefix, options);
     while let Some(entry) = entries.try_next().await? {
-        if !matches(&entry) {
+        if !matches(&entry) || is_trial(&location.key, &entry.key) {
             continue;
         }
         if found.len() == DISCOVERED_MAX {
@@ -147,6 +175,25 @@ mod tests {
                 assert_eq!(found, expected, "{root}{url}");
             });
         }
+    }
+
+    #[test]
+    fn trials_are_nobodys_input() {
+        let locator = Locator::default();
+        let found = |url: &str| {
+            let found = block_on(locator.discover(&format!("mem://discover trials/{url}")));
+            found.map(|found| found.len())
+        };
+        let trial = "in/.samara-probe-0123456789abcdef-0";
+        block_on(async {
+            for key in [trial, "in/a"] {
+                let at = locator.open(&format!("mem://discover trials/{key}")).unwrap();
+                at.store.put(&at.key, "1".into(), PutOptions::default()).await.unwrap();
+            }
+        });
+        assert_eq!((found("in").unwrap(), found("in/").unwrap(), found("**").unwrap()), (1, 1, 1));
+        assert!(matches!(found("in/.s*"), Err(Error::NotFound { .. })));
+        assert_eq!((found(trial).unwrap(), found("**/.samara-probe-*").unwrap()), (1, 1));
     }
 
     #[test]

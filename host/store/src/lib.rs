@@ -42,6 +42,9 @@
 mod adapters;
 #[cfg(feature = "az")]
 mod az;
+#[cfg(test)]
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod canned;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "opendal")]
@@ -89,7 +92,7 @@ mod window;
 use std::sync::Arc;
 
 pub use crate::adapters::{Counts, Guard, Patience, Policy, Request};
-pub use crate::discover::{DISCOVERED_MAX, Discovered};
+pub use crate::discover::{DISCOVERED_MAX, Discovered, is_trial};
 pub use crate::error::{Error, Operation, Result, Source};
 pub use crate::ext::StoreExt;
 pub use crate::file::FileStore;

@@ -4,6 +4,7 @@
 use futures::future::{self, BoxFuture};
 
 use crate::adapters::random;
+use crate::discover::TRIAL;
 use crate::{Conditions, Error, Metadata, Operation, Patience, PutMode, Request, Result, Setting};
 
 /// The setting that spares a store the probe.
@@ -94,7 +95,7 @@ pub(crate) fn require(
 /// Keys of a probe beside `key`, where we may write if anywhere. To be removed after it.
 pub(crate) fn keys(key: &str) -> Vec<String> {
     let beside = key.rfind('/').map_or("", |slash| &key[..=slash]);
-    let prefix = format!("{beside}.samara-probe-{:016x}", random());
+    let prefix = format!("{beside}{TRIAL}{:016x}", random());
     (0..=RACES).map(|n| format!("{prefix}-{n}")).collect()
 }
 
@@ -239,6 +240,7 @@ mod tests {
 
     #[test]
     fn keys_lie_beside_the_one_that_is_written() {
+        assert!(keys("a/b").iter().all(|key| crate::is_trial("a/", key)));
         assert!(keys("a/b").iter().all(|key| key.starts_with("a/.samara-probe-")));
         assert!(keys("").iter().all(|key| key.starts_with(".samara-probe-")));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use samara_core::Access;
 use samara_store::{
-    GetOptions, ListOptions, Location, Metadata as Stored, PutMode, PutOptions, StoreExt,
+    GetOptions, ListOptions, Location, Metadata as Stored, PutMode, PutOptions, StoreExt, is_trial,
 };
 use wasmtime::component::Resource;
 
@@ -189,7 +189,8 @@ impl Host for State {
         let options = ListOptions { after, limit: Some(limit as usize), ..ListOptions::default() };
         let page = answered!(self.call(location.store.list(&location.key, options))?);
         let private = self.job.private().map(|private| private.join("").key.len());
-        let entries = page.entries.into_iter().map(|entry| Entry {
+        let shown = page.entries.into_iter().filter(|e| !is_trial(&location.key, &e.key));
+        let entries = shown.map(|entry| Entry {
             url: match private {
                 Some(below) => private_url(entry.key.get(below..).unwrap_or_default()),
                 None => Location { store: Arc::clone(&location.store), key: entry.key }.url(),

@@ -41,6 +41,10 @@ const UPLOAD_MIN: u64 = 64 << 10;
 /// How much longer than others a request may take that moves data within the store.
 const COPY_TIMES: u32 = 10;
 
+/// Keys that are removed within the time for an answer, and again where that fails: what S3 takes
+/// in one request.
+const DELETES_MAX: usize = 1_000;
+
 // === impl Guard ===
 
 impl Guard {
@@ -221,7 +225,10 @@ impl Store for Guard {
     }
 
     async fn delete_many(&self, keys: &[String]) -> Result<()> {
-        self.ask((Operation::Delete, ""), || self.store.delete_many(keys)).await
+        for keys in keys.chunks(DELETES_MAX) {
+            self.ask((Operation::Delete, ""), || self.store.delete_many(keys)).await?;
+        }
+        Ok(())
     }
 
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page> {
@@ -268,5 +275,28 @@ impl Writer for GuardedWriter {
 
     async fn abort(self: Box<Self>) -> Result<()> {
         self.0.abort().await.map_err(|error| error.during(Operation::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemStore, Policy};
+
+    /// One time for all of them would be too short for some number of them.
+    #[test]
+    fn many_keys_are_removed_some_at_a_time() {
+        let patience = Patience::new(Policy::REMOTE);
+        let guard = Guard::new(Arc::new(MemStore::default()), Arc::clone(&patience));
+        let keys: Vec<String> = (0..2_500).map(|n| n.to_string()).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            for key in &keys[1_999..2_001] {
+                guard.put(key, "1".into(), PutOptions::default()).await.unwrap();
+            }
+            guard.delete_many(&keys).await.unwrap();
+            assert_eq!(guard.list("", ListOptions::default()).await.unwrap(), Page::default());
+        });
+        assert_eq!(patience.counts().by_operation()[&Operation::Delete], 3);
     }
 }

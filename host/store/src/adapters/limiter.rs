@@ -28,7 +28,7 @@ const FORGIVEN: Duration = Duration::from_mins(1);
 /// Over how long the rate of what is sent is measured.
 const MEASURED: Duration = Duration::from_secs(1);
 
-/// Longer than this nobody waits for a turn; a rate this low is the store's refusal.
+/// Turns are given this far ahead. Who gets none by then asks again, at the rate of then.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
 /// Paces requests to one store.
@@ -48,6 +48,15 @@ struct State {
     window: Instant,
     sent: f64,
     measured: f64,
+}
+
+/// When a request may be sent.
+#[derive(Debug)]
+enum Turn {
+    Now,
+    At(Instant),
+    /// All turns until then are taken.
+    NoneBefore(Instant),
 }
 
 /// The clock by which tokio's timers go, which tests may pause.
@@ -74,9 +83,13 @@ impl Limiter {
 
     /// Waits until a request may be sent.
     pub(super) async fn turn(&self) {
-        let turn = self.lock().reserve(now());
-        if let Some(turn) = turn {
-            tokio::time::sleep_until(turn).await;
+        loop {
+            let turn = self.lock().reserve(now());
+            match turn {
+                Turn::Now => return,
+                Turn::At(turn) => return tokio::time::sleep_until(turn).await,
+                Turn::NoneBefore(then) => tokio::time::sleep_until(then).await,
+            }
         }
     }
 
@@ -108,19 +121,25 @@ impl Limiter {
 // === impl State ===
 
 impl State {
-    /// Takes the next turn; none: at once.
-    fn reserve(&mut self, now: Instant) -> Option<Instant> {
+    /// Takes the next turn, if it is near.
+    fn reserve(&mut self, now: Instant) -> Turn {
         let window = now.duration_since(self.window);
         if window >= MEASURED {
             self.measured = self.sent / window.as_secs_f64();
             (self.sent, self.window) = (0.0, now);
         }
-        self.sent += 1.0;
         self.raise(now);
-        let rate = self.rate?;
-        let turn = self.next.clamp(now, now + TURN_MAX);
+        let Some(rate) = self.rate else {
+            self.sent += 1.0;
+            return Turn::Now;
+        };
+        let turn = self.next.max(now);
+        if turn > now + TURN_MAX {
+            return Turn::NoneBefore(now + TURN_MAX);
+        }
+        self.sent += 1.0;
         self.next = turn + Duration::from_secs_f64(1.0 / rate);
-        (turn > now).then_some(turn)
+        if turn > now { Turn::At(turn) } else { Turn::Now }
     }
 
     fn raise(&mut self, now: Instant) {
@@ -136,6 +155,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn paused<F: Future>(test: F) -> F::Output {
@@ -186,6 +207,43 @@ mod tests {
             tokio::time::sleep(FORGIVEN).await;
             limiter.turn().await;
             assert_eq!(limiter.rate(), None);
+        });
+    }
+
+    #[test]
+    fn a_long_queue_is_not_let_go_at_once() {
+        paused(async {
+            let limiter = Arc::new(Limiter::new());
+            limiter.turn().await;
+            limiter.throttled();
+            let begin = now();
+            let turns: Vec<_> = (0..200)
+                .map(|_| {
+                    let limiter = Arc::clone(&limiter);
+                    tokio::spawn(async move {
+                        limiter.turn().await;
+                        begin.elapsed().as_secs()
+                    })
+                })
+                .collect();
+            // The store goes on complaining, so that the rate stays as low as it may be.
+            let complaints = tokio::spawn({
+                let limiter = Arc::clone(&limiter);
+                async move {
+                    loop {
+                        tokio::time::sleep(REACTION).await;
+                        limiter.throttled();
+                    }
+                }
+            });
+            let mut per_second = std::collections::BTreeMap::<u64, u32>::new();
+            for turn in turns {
+                *per_second.entry(turn.await.unwrap()).or_default() += 1;
+            }
+            complaints.abort();
+            let most = per_second.values().max().unwrap();
+            assert!(*most <= 2, "{most} of 200 in one second: {per_second:?}");
+            assert_eq!(per_second.values().sum::<u32>(), 200);
         });
     }
 

@@ -165,7 +165,8 @@ impl Patience {
         Some(asked + jitter(self.policy.wait_after(attempt)))
     }
 
-    fn earn(&self) {
+    /// A request went well.
+    pub(super) fn earn(&self) {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         *budget = (*budget + 1).min(self.policy.budget.saturating_mul(EARNED_BY));
     }

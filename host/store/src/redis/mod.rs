@@ -30,8 +30,8 @@ use tokio::sync::OnceCell;
 use self::list::Kept;
 use crate::error::redact;
 use crate::{
-    Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening, Operation,
-    Page, PutMode, PutOptions, Result, Row, Setting, Store, Writer, http, key,
+    Conditions, Directory, Error, GetOptions, Guard, ListOptions, Metadata, Object, Opening,
+    Operation, Page, Patience, PutMode, PutOptions, Result, Row, Setting, Store, Writer, http, key,
 };
 
 /// The row of `redis:`.
@@ -79,6 +79,7 @@ struct Database {
     root: String,
     client: Client,
     connection: OnceCell<ConnectionManager>,
+    patience: Arc<Patience>,
     kept: Kept,
 }
 
@@ -129,6 +130,7 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
         root: format!("redis://{authority}/"),
         client: Client::open(info.set_redis_settings(login)).map_err(said)?,
         connection: OnceCell::new(),
+        patience: Arc::clone(opening.patience),
         kept: Kept::default(),
     }))))
 }
@@ -295,13 +297,53 @@ impl Writer for Gathered {
     }
 
     async fn finish(self: Box<Self>) -> Result<Metadata> {
-        self.store.put_if(&self.key, &self.bytes, &self.options.mode).await
+        let Self { store, key, options, bytes } = *self;
+        let patience = Arc::clone(&store.0.patience);
+        Guard::new(Arc::new(store), patience).put(&key, bytes.freeze(), options).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Locator, Settings};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use crate::{Error, Locator, Policy, PutOptions, Settings};
+
+    /// A server that lets others connect, and then says nothing.
+    fn silent() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}/k", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 4096];
+                    while let Ok(read @ 1..) = client.read(&mut bytes) {
+                        let said = String::from_utf8_lossy(&bytes[..read]).into_owned();
+                        let names = said.matches("SETINFO").count();
+                        drop(client.write_all("+OK\r\n".repeat(names).as_bytes()));
+                    }
+                });
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn a_writer_does_not_wait_for_ever() {
+        let policy = Policy { attempts: 2, answer: Duration::from_millis(300), ..Policy::REMOTE };
+        let at = Locator::default().with_policy(policy).open(&silent()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let written = runtime.block_on(async {
+            let mut writer = at.store.writer(&at.key, PutOptions::default()).await.unwrap();
+            writer.write("1".into()).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(60), writer.finish()).await.expect("it ends")
+        });
+        let error = written.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(error.in_full().contains("no answer within 300ms"), "{}", error.in_full());
+    }
 
     #[test]
     fn what_names_no_server_is_refused() {
