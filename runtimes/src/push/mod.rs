@@ -46,7 +46,7 @@ pub const BATCH_BYTES_MAX: u64 = 32 << 20;
 pub const REQUEST_BYTES_MAX: u64 = 128 << 20;
 
 /// How long after it was cancelled a batch may take to end: a guest stops within some 10 ms.
-const CANCEL_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
 /// Takes batches, within bounds.
 pub struct Service {
