@@ -243,7 +243,7 @@ impl Worker {
             Refusal::Denied(error) if error.kind == ErrorKind::Throttled => {
                 Begun::Refused(error.message)
             }
-            Refusal::Denied(error) => Begun::Failed(error),
+            Refusal::Denied(error) | Refusal::TooMany(error) => Begun::Failed(error),
             Refusal::Busy | Refusal::Draining => Begun::Refused(ENDING.to_owned()),
         })
     }
