@@ -287,7 +287,10 @@ mod tests {
         for (place, (name, seconds)) in SURROUNDINGS.iter().zip(KILLED_AFTER) {
             let ends = place.grace + CANCEL_GRACE + CLOSE_TIME;
             assert!(ends < Duration::from_secs(*seconds), "{name}: {ends:?} of {seconds} s");
-            assert!(place.grace >= Duration::from_secs(*seconds) / 2, "{name}: half of it is theirs");
+            assert!(
+                place.grace >= Duration::from_secs(*seconds) / 2,
+                "{name}: half of it is theirs"
+            );
         }
     }
 
