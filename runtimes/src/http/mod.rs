@@ -27,7 +27,8 @@ mod endpoint;
 mod invoke;
 mod text;
 
-#[cfg(all(test, feature = "http"))]
+#[cfg(test)]
+#[cfg(feature = "http")]
 mod tests;
 
 #[cfg(feature = "serve")]

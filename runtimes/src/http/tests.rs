@@ -39,14 +39,14 @@ impl Observer for Nobody {
 
 impl Fake {
     /// One that says this of itself, and that to the batch of this number.
-    fn start(info: HostInfo, says: impl Fn(usize) -> Says + Send + Sync + 'static) -> Self {
+    fn start(info: &HostInfo, says: impl Fn(usize) -> Says + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (asked, sent) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let (gone, counts) =
             (Arc::<AtomicBool>::default(), (Arc::clone(&asked), Arc::clone(&sent)));
         let silent = Arc::clone(&gone);
-        let (info, says) = (encode_info(&info).unwrap().to_vec(), Arc::new(says));
+        let (info, says) = (encode_info(info).unwrap().to_vec(), Arc::new(says));
         std::thread::spawn(move || {
             let open = |_: &TcpStream| !silent.load(Ordering::SeqCst);
             for stream in listener.incoming().flatten().filter(open) {
@@ -143,8 +143,8 @@ fn done() -> Says {
 #[tokio::test]
 async fn what_a_full_host_refuses_goes_to_the_one_beside_it_at_once() {
     // The full one has more slots, and so most room by what this driver knows.
-    let full = Fake::start(HostInfo::new("1", 8), |_| (503, "retry-after: 30", Vec::new()));
-    let free = Fake::start(HostInfo::new("1", 2), |_| done());
+    let full = Fake::start(&HostInfo::new("1", 8), |_| (503, "retry-after: 30", Vec::new()));
+    let free = Fake::start(&HostInfo::new("1", 2), |_| done());
     let (runtime, clock) = driver(&[&full, &free]);
     runtime.ready().await.unwrap();
     let first = tokio::time::timeout(Duration::from_secs(5), invoke(&runtime, 1));
@@ -161,7 +161,7 @@ async fn what_a_full_host_refuses_goes_to_the_one_beside_it_at_once() {
 #[tokio::test]
 async fn a_batch_comes_again_where_there_is_no_other_host() {
     let busy = |number| if number == 0 { (503, "retry-after: 0", Vec::new()) } else { done() };
-    let host = Fake::start(HostInfo::new("1", 2), busy);
+    let host = Fake::start(&HostInfo::new("1", 2), busy);
     let (runtime, _) = driver(&[&host]);
     runtime.ready().await.unwrap();
     invoke(&runtime, 1).await.unwrap();
@@ -175,8 +175,8 @@ async fn a_host_that_says_itself_that_a_batch_failed_is_not_left_alone() {
     let mut info = HostInfo::new("1", 8);
     info.streams = false;
     for kind in [ErrorKind::HandedBack, ErrorKind::Lost, ErrorKind::Internal] {
-        let first = Fake::start(info.clone(), failed(kind));
-        let other = Fake::start(HostInfo::new("1", 1), |_| done());
+        let first = Fake::start(&info, failed(kind));
+        let other = Fake::start(&HostInfo::new("1", 1), |_| done());
         let (runtime, _) = driver(&[&first, &other]);
         runtime.ready().await.unwrap();
         for _ in 0..3 {
@@ -185,8 +185,8 @@ async fn a_host_that_says_itself_that_a_batch_failed_is_not_left_alone() {
         assert_eq!((first.sent(), other.sent()), (3, 0), "{kind:?}");
     }
     // One that streams may be about to end: it has a moment to be gone.
-    let first = Fake::start(HostInfo::new("1", 8), failed(ErrorKind::HandedBack));
-    let other = Fake::start(HostInfo::new("1", 1), |_| done());
+    let first = Fake::start(&HostInfo::new("1", 8), failed(ErrorKind::HandedBack));
+    let other = Fake::start(&HostInfo::new("1", 1), |_| done());
     let (runtime, clock) = driver(&[&first, &other]);
     runtime.ready().await.unwrap();
     assert_eq!(invoke(&runtime, 1).await.unwrap_err().kind, ErrorKind::HandedBack);
@@ -195,8 +195,8 @@ async fn a_host_that_says_itself_that_a_batch_failed_is_not_left_alone() {
     assert_eq!(invoke(&runtime, 1).await.unwrap_err().kind, ErrorKind::HandedBack);
     assert_eq!((first.sent(), other.sent()), (2, 1));
     // What breaks off is another matter.
-    let first = Fake::start(info, |_| (200, "x-a: b", frame(&Frame::Alive)));
-    let other = Fake::start(HostInfo::new("1", 1), |_| done());
+    let first = Fake::start(&info, |_| (200, "x-a: b", frame(&Frame::Alive)));
+    let other = Fake::start(&HostInfo::new("1", 1), |_| done());
     let (runtime, _) = driver(&[&first, &other]);
     runtime.ready().await.unwrap();
     assert_eq!(invoke(&runtime, 1).await.unwrap_err().kind, ErrorKind::Lost);
@@ -207,7 +207,7 @@ async fn a_host_that_says_itself_that_a_batch_failed_is_not_left_alone() {
 #[tokio::test]
 async fn a_job_does_not_begin_where_nobody_has_been_for_long() {
     // Batches are never answered well.
-    let host = Fake::start(HostInfo::new("1", 2), |_| (500, "x-a: b", Vec::new()));
+    let host = Fake::start(&HostInfo::new("1", 2), |_| (500, "x-a: b", Vec::new()));
     let (runtime, clock) = driver(&[&host]);
     runtime.ready().await.unwrap();
     runtime.ready().await.unwrap();
@@ -232,7 +232,7 @@ async fn a_job_does_not_begin_where_nobody_has_been_for_long() {
 async fn a_batch_that_is_too_large_for_a_host_is_handed_back_to_be_cut() {
     let mut info = HostInfo::new("1", 2);
     info.batch_tasks_max = 3;
-    let host = Fake::start(info, |_| (413, "x-a: b", b"3 tasks at most".to_vec()));
+    let host = Fake::start(&info, |_| (413, "x-a: b", b"3 tasks at most".to_vec()));
     let (runtime, _) = driver(&[&host]);
     runtime.ready().await.unwrap();
     assert_eq!(runtime.capacity().batch_tasks_max, 3);

@@ -43,7 +43,7 @@ impl<V> Default for Kept<V> {
     }
 }
 
-impl<V: Clone> Kept<V> {
+impl<V: Clone + Send + Sync> Kept<V> {
     /// The value, made where there is none that holds for long. One that still holds is used while
     /// another one makes it, and where it cannot be made.
     ///
@@ -53,7 +53,7 @@ impl<V: Clone> Kept<V> {
     pub(super) async fn get(
         &self,
         now: Duration,
-        make: impl Future<Output = Result<(V, Duration), Error>>,
+        make: impl Future<Output = Result<(V, Duration), Error>> + Send,
     ) -> Result<V, Error> {
         let (held, tried) = {
             let state = self.state();
