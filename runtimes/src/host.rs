@@ -25,7 +25,8 @@ pub struct Surroundings {
     pub doc: &'static str,
     /// The variable by which it is told; none where it is only served on request.
     pub told_by: Option<&'static str>,
-    /// How long a platform waits between the signal to end and the end, where it says so.
+    /// How long what is under way may take once the host is told to end: what the platform waits
+    /// before it kills, less what it takes to give the rest back.
     pub grace: Duration,
     /// What the place suggests by its variables, where settings say nothing.
     pub defaults: fn(&Variables) -> Defaults,

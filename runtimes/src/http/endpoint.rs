@@ -75,6 +75,8 @@ pub(super) struct State {
     pub(super) quick: bool,
     /// Failures one after the other.
     failures: u32,
+    /// When the first of them was, by the driver's clock.
+    failing_since: Option<Duration>,
     /// Whether it was said that a quota keeps batches waiting.
     throttled: bool,
     /// Whether it and this driver could not agree on TLS, the last time that they tried.
@@ -84,6 +86,9 @@ pub(super) struct State {
     doubtful: bool,
     /// When it may be tried again, by the driver's clock.
     pub(super) ejected_until: Duration,
+    /// Until when it has enough, by its own word. It is there: only where another host is free, that
+    /// one goes first.
+    pub(super) refused_until: Duration,
 }
 
 /// A batch on its way, and who is told of it.
@@ -107,6 +112,8 @@ enum Meaning {
     Lost,
     /// The same, by the word of what stands before the host: whether that is there is not known.
     Doubtful,
+    /// It has to be cut smaller.
+    TooMuch,
     /// It never would be another.
     Never,
 }
@@ -122,8 +129,12 @@ pub(super) enum Unsent {
     Unreached(Error),
     /// The host is not whom the driver trusts, or the other way round: the batch did not begin.
     Untrusted(Error),
+    /// The host takes no batch of this size.
+    TooMuch(Error),
     /// The batch began, and its end is not known.
     Lost(Error),
+    /// The host, which is well, said itself that the batch did not come to its end.
+    Failed(Error),
     /// No host would take it.
     Never(Error),
 }
@@ -173,8 +184,7 @@ impl Endpoint {
         }
         let request = self.request(self.client.post(format!("{}{BATCHES}", self.url)));
         let request = request.header("samara-wire", VERSION);
-        let (streams, is_text) =
-            self.state().info.as_ref().map_or((false, false), |info| (info.streams, info.text));
+        let is_text = self.state().info.as_ref().is_some_and(|info| info.text);
         let request = match is_text {
             true => request
                 .header(CONTENT_TYPE, text::TEXT_TYPE)
@@ -182,15 +192,18 @@ impl Endpoint {
                 .body(text::encode(&body)),
             false => request.header(CONTENT_TYPE, BATCH_TYPE).body(body),
         };
-        let arrival = Duration::from_secs(sending.body.len() as u64 / BYTES_PER_SECOND);
-        let time = if streams { ANSWER_TIME + arrival } else { Duration::MAX };
+        let time = answer_time(self.state().info.as_ref(), sending.body.len());
         let sent = wanted(cancel, time, self.execute(request)).await;
         let sent = sent.map_err(|why| match why {
             Unwanted::Cancelled => Unsent::Never(cancelled()),
             Unwanted::Better => Unsent::Better,
             Unwanted::Late => Unsent::Lost(self.lost(&format!("nothing came for {time:?}"))),
         })?;
-        let response = match sent.map_err(Unsent::Never)? {
+        let unsigned = |error: Error| match error.retry {
+            Retry::Later => Unsent::Unreached(error),
+            Retry::Never => Unsent::Never(error),
+        };
+        let response = match sent.map_err(unsigned)? {
             Ok(response) => response,
             Err(error) => return Err(self.unsent(&error)),
         };
@@ -207,6 +220,14 @@ impl Endpoint {
             Meaning::Doubtful => {
                 self.state().doubtful = true;
                 Err(Unsent::Lost(self.unlike(response).await))
+            }
+            Meaning::TooMuch => {
+                let error = self.unlike(response).await;
+                // What it said of itself holds no longer.
+                if let Ok(Err(error)) = wanted(cancel, ANSWER_TIME, self.ask()).await {
+                    tracing::debug!("{error}");
+                }
+                Err(Unsent::TooMuch(error))
             }
             Meaning::Never => Err(Unsent::Never(self.unlike(response).await)),
         }
@@ -266,7 +287,7 @@ impl Endpoint {
                         self.state().quick = clock.monotonic().saturating_sub(began) <= QUICK;
                         return Ok(());
                     }
-                    Frame::Failed(error) => return Err(Unsent::Lost(error.context(&self.name))),
+                    Frame::Failed(error) => return Err(Unsent::Failed(error.context(&self.name))),
                     Frame::Alive => {}
                     // The version of the format rises with a new kind of frame.
                     _ => return Err(Unsent::Lost(self.lost("it sent a frame that is not known"))),
@@ -300,7 +321,30 @@ impl Endpoint {
     pub(super) fn answers(&self) {
         let mut state = self.state();
         (state.failures, state.ejected_until) = (0, Duration::ZERO);
+        state.failing_since = None;
         (state.untrusted, state.throttled) = (false, false);
+    }
+
+    /// Takes note that the host has enough until then.
+    pub(super) fn refuses(&self, until: Duration) {
+        let mut state = self.state();
+        state.refused_until = state.refused_until.max(until);
+    }
+
+    /// Takes note that the host answered, and what: that a batch failed there is no fault of its own.
+    pub(super) fn failed(&self, now: Duration, error: &Error) {
+        self.answers();
+        let mut state = self.state();
+        let streams = state.info.as_ref().is_some_and(|info| info.streams);
+        if error.kind == ErrorKind::HandedBack && streams {
+            // It may be about to end, and to close its connections.
+            state.ejected_until = now.saturating_add(EJECTED_FIRST);
+        }
+    }
+
+    /// Since when nothing but failures came of it; none where it is well, or not known.
+    pub(super) fn failing_since(&self) -> Option<Duration> {
+        self.state().failing_since
     }
 
     /// Says once why nothing goes on for now.
@@ -316,6 +360,7 @@ impl Endpoint {
         let mut state = self.state();
         let wait = EJECTED_FIRST * 2_u32.saturating_pow(state.failures.min(8));
         state.failures = state.failures.saturating_add(1);
+        state.failing_since.get_or_insert(now);
         state.ejected_until = now + wait.min(EJECTED_MAX);
     }
 
@@ -390,6 +435,7 @@ impl Meaning {
         match status {
             StatusCode::OK => Self::Taken,
             StatusCode::TOO_MANY_REQUESTS => Self::Refused,
+            StatusCode::PAYLOAD_TOO_LARGE if is_hosts => Self::TooMuch,
             // Some platforms say the same of a host that died under a batch, but no time with it.
             StatusCode::SERVICE_UNAVAILABLE if is_hosts || says_when => Self::Refused,
             status if status.is_server_error() && !is_hosts => Self::Doubtful,
@@ -470,6 +516,18 @@ pub(super) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the job was cancelled")
 }
 
+/// How long until an answer to a batch of so many bytes begins: at once where it comes piece by piece,
+/// and else once all is done, for which the platform waits no longer than it says.
+fn answer_time(info: Option<&HostInfo>, bytes: usize) -> Duration {
+    let arrival = Duration::from_secs(bytes as u64 / BYTES_PER_SECOND);
+    let first = match info {
+        Some(info) if info.streams => Some(Duration::ZERO),
+        Some(info) => info.time_max,
+        None => None,
+    };
+    first.map_or(Duration::MAX, |first| first.saturating_add(ANSWER_TIME + arrival))
+}
+
 /// When to come again: `Retry-After` in seconds.
 fn again(response: &Response) -> Duration {
     let said =
@@ -495,6 +553,7 @@ mod tests {
             (408, Meaning::Lost),
             (401, Meaning::Never),
             (400, Meaning::Never),
+            (413, Meaning::TooMuch),
         ] {
             assert_eq!(of(status, true, false), meaning, "{status}");
         }
@@ -508,5 +567,21 @@ mod tests {
         assert_eq!(of(503, false, true), Meaning::Refused);
         assert_eq!(of(429, false, false), Meaning::Refused);
         assert_eq!(of(403, false, false), Meaning::Never);
+        assert_eq!(of(413, false, false), Meaning::Never);
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_no_longer_than_its_platform_waits() {
+        let mut info = HostInfo::new("1", 1);
+        let of = |info: &HostInfo, bytes| answer_time(Some(info), bytes);
+        assert_eq!(of(&info, 10), ANSWER_TIME);
+        assert_eq!(of(&info, 5_000_000), ANSWER_TIME + Duration::from_secs(10));
+        info.streams = false;
+        assert_eq!(of(&info, 10), Duration::MAX, "nobody says how long a task may take");
+        info.time_max = Some(Duration::from_secs(230));
+        assert_eq!(of(&info, 500_000), Duration::from_secs(230 + 10 + 1));
+        info.time_max = Some(Duration::MAX);
+        assert_eq!(of(&info, 10), Duration::MAX);
+        assert_eq!(answer_time(None, 10), Duration::MAX);
     }
 }

@@ -216,6 +216,9 @@ fn refused(refusal: Refusal) -> Response<Body> {
     let (status, why) = match refusal {
         Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned()),
         Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "about to end\n".to_owned()),
+        Refusal::TooMany(error) => {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, error.message + "\n");
+        }
         Refusal::Denied(error) => match error.kind {
             ErrorKind::Throttled => (StatusCode::TOO_MANY_REQUESTS, error.message + "\n"),
             ErrorKind::Invalid => return text(StatusCode::BAD_REQUEST, error.message + "\n"),

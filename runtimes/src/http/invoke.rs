@@ -14,6 +14,7 @@ use samara_core::{
     Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Reach, Runtime, wire,
 };
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::config::Config;
 use super::door::Door;
@@ -35,7 +36,7 @@ const BATCH_TIME: Duration = Duration::from_millis(50);
 
 /// How long no host at all may answer before a batch is given up: a host that is started anew is
 /// back by then.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked for a host that takes a batch, while none does.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -125,8 +126,14 @@ impl Hosts {
         asked.into_iter().try_for_each(|asked| asked.map(drop))
     }
 
-    /// The host with the most room, that is not left alone for now.
+    /// The host with the most room, that is not left alone for now. One that said itself that it has
+    /// enough comes after all others: others' batches take room there, too.
     fn pick(&self) -> Option<Place> {
+        self.pick_of(|refuses| !refuses).or_else(|| self.pick_of(|refuses| refuses))
+    }
+
+    /// The same of those that are wanted by whether they have enough.
+    fn pick_of(&self, is_wanted: impl Fn(bool) -> bool) -> Option<Place> {
         let now = self.clock.monotonic();
         let mut best: Option<(usize, &Arc<Endpoint>)> = None;
         let any_known = self.endpoints.iter().any(|endpoint| {
@@ -139,7 +146,7 @@ impl Hosts {
             let room = if state.quick { slots.saturating_mul(BATCHES_PER_SLOT) } else { slots };
             let left = room.saturating_sub(state.in_flight);
             // How to speak with the others is not known yet.
-            if any_known && state.info.is_none() {
+            if any_known && state.info.is_none() || !is_wanted(state.refused_until > now) {
                 continue;
             }
             if state.ejected_until <= now && left > 0 && best.is_none_or(|(most, _)| left > most) {
@@ -163,10 +170,104 @@ impl Hosts {
         let others = self.endpoints.iter().filter(|endpoint| !std::ptr::eq(&***endpoint, than));
         let is_free = |endpoint: &&Arc<Endpoint>| {
             let state = endpoint.state();
-            state.ejected_until <= now && state.in_flight < self.slots_of(&state)
+            let is_left_alone = state.ejected_until.max(state.refused_until) > now;
+            !is_left_alone && state.in_flight < self.slots_of(&state)
         };
         let free = others.into_iter().find(is_free)?;
         Some(Place::take(free, &self.room))
+    }
+
+    /// Waits as long as a host wanted that has enough, and no longer than until another one is free:
+    /// a place there.
+    async fn elsewhere(&self, cancel: &Cancel, wait: Duration) -> Result<Option<Place>, Error> {
+        let mut left = wait;
+        loop {
+            if let Some(place) = self.pick_of(|refuses| !refuses) {
+                return Ok(Some(place));
+            }
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let part = left.min(LOOK_AGAIN);
+            pause(cancel, part).await?;
+            left -= part;
+        }
+    }
+
+    /// Asks all hosts what they are, until one has answered and the others had a moment.
+    async fn ask(&self) -> Result<(), Error> {
+        let mut asked: FuturesUnordered<_> = self.endpoints.iter().map(asked).collect();
+        let (mut first, mut late) = (None, None);
+        loop {
+            let asked = async {
+                match late {
+                    // One is enough to begin; the others have a moment to be there from the start.
+                    Some(()) => tokio::time::timeout(TOGETHER, asked.next()).await.ok().flatten(),
+                    None => asked.next().await,
+                }
+            };
+            match asked.await {
+                Some(Ok(Ok(()))) => late = Some(()),
+                Some(Ok(Err(error))) => drop(first.get_or_insert(error)),
+                Some(Err(_)) => {}
+                None if late.is_some() => return Ok(()),
+                None => break,
+            }
+        }
+        Err(first.unwrap_or_else(|| {
+            Error::new(ErrorKind::Lost, format!("{}: there is no host", self.name))
+        }))
+    }
+
+    /// Takes note of what became of a batch at a host, and says what becomes of it next.
+    fn judge(
+        &self,
+        endpoint: &Endpoint,
+        sent: Result<(), Unsent>,
+        failing_since: &mut Option<Duration>,
+    ) -> Result<Next, Error> {
+        let now = self.clock.monotonic();
+        let Err(unsent) = sent else {
+            endpoint.answers();
+            return Ok(Next::Done);
+        };
+        match unsent {
+            Unsent::Better => Ok(Next::Again),
+            // It is there, and has enough: the batch goes elsewhere or waits, and is not lost.
+            Unsent::Refused(wait) => {
+                *failing_since = None;
+                let wait = wait.mul_f64(jitter());
+                endpoint.refuses(now.saturating_add(wait));
+                Ok(Next::Elsewhere(wait))
+            }
+            Unsent::Unreached(error) => {
+                endpoint.eject(now);
+                let since = *failing_since.get_or_insert(now);
+                if now.saturating_sub(since) >= PATIENCE {
+                    return Err(error);
+                }
+                tracing::debug!("{error}");
+                Ok(Next::Again)
+            }
+            // Others may be right. None of this passes by itself, so it is not waited for.
+            Unsent::Untrusted(error) => {
+                endpoint.eject(now);
+                if self.endpoints.iter().all(|endpoint| endpoint.state().untrusted) {
+                    return Err(error);
+                }
+                tracing::warn!("{error}");
+                Ok(Next::Again)
+            }
+            Unsent::Lost(error) => {
+                endpoint.eject(now);
+                Err(error)
+            }
+            Unsent::Failed(error) => {
+                endpoint.failed(now, &error);
+                Err(error)
+            }
+            Unsent::TooMuch(error) | Unsent::Never(error) => Err(error),
+        }
     }
 
     async fn place(&self, cancel: &Cancel) -> Result<Place, Error> {
@@ -209,42 +310,23 @@ impl Runtime for Hosts {
         self.reach
     }
 
+    /// One host that is known, and was there the last time, is enough. Where none was, all are asked: a
+    /// job does not begin where nobody has been for long.
     async fn ready(&self) -> Result<(), Error> {
         let is_known = |endpoint: &&Arc<Endpoint>| endpoint.state().info.is_some();
         let (known, unknown): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(is_known);
-        let mut asked: FuturesUnordered<_> = unknown
-            .into_iter()
-            .map(|endpoint| {
-                let endpoint = Arc::clone(endpoint);
-                // It goes on behind the job's back: those that answer late take part from then on.
-                tokio::spawn(async move {
-                    endpoint.ask().await.inspect_err(|error| tracing::warn!("{error}"))
-                })
-            })
-            .collect();
-        if !known.is_empty() {
+        if known.iter().any(|endpoint| endpoint.failing_since().is_none()) {
+            unknown.into_iter().for_each(|endpoint| drop(asked(endpoint)));
             return Ok(());
         }
-        let (mut first, mut late) = (None, None);
-        loop {
-            let asked = async {
-                match late {
-                    // One is enough to begin; the others have a moment to be there from the start.
-                    Some(()) => tokio::time::timeout(TOGETHER, asked.next()).await.ok().flatten(),
-                    None => asked.next().await,
-                }
-            };
-            match asked.await {
-                Some(Ok(Ok(_))) => late = Some(()),
-                Some(Ok(Err(error))) => drop(first.get_or_insert(error)),
-                Some(Err(_)) => {}
-                None if late.is_some() => return Ok(()),
-                None => break,
-            }
+        let asked = self.ask().await;
+        // One that is just started again is waited for by the batches themselves.
+        let now = self.clock.monotonic();
+        let is_new = |since: Duration| now.saturating_sub(since) < PATIENCE;
+        match known.iter().any(|endpoint| endpoint.failing_since().is_some_and(is_new)) {
+            true => Ok(()),
+            false => asked,
         }
-        Err(first.unwrap_or_else(|| {
-            Error::new(ErrorKind::Lost, format!("{}: there is no host", self.name))
-        }))
     }
 
     async fn invoke(
@@ -280,39 +362,19 @@ impl Runtime for Hosts {
             };
             let sent = endpoint.send(&sending).await;
             drop(place);
-            let now = self.clock.monotonic();
-            match sent {
-                Ok(()) => {
-                    endpoint.answers();
-                    return Ok(());
+            if let Err(Unsent::TooMuch(error)) = &sent
+                && batch.tasks.len() > 1
+            {
+                // Nothing was done, and what comes is cut by what the host says now.
+                return Err(Error::new(ErrorKind::HandedBack, error.message.clone()));
+            }
+            match self.judge(&endpoint, sent, &mut failing_since)? {
+                Next::Done => return Ok(()),
+                Next::Again => {}
+                Next::Elsewhere(wait) => {
+                    let elsewhere = self.elsewhere(&cancel, wait).await?;
+                    *taken() = elsewhere;
                 }
-                Err(Unsent::Better) => {}
-                // It is there, and has enough: the batch waits, and is not lost.
-                Err(Unsent::Refused(wait)) => {
-                    failing_since = None;
-                    pause(&cancel, wait.mul_f64(jitter())).await?;
-                }
-                Err(Unsent::Unreached(error)) => {
-                    endpoint.eject(now);
-                    let since = *failing_since.get_or_insert(now);
-                    if now.saturating_sub(since) >= PATIENCE {
-                        return Err(error);
-                    }
-                    tracing::debug!("{error}");
-                }
-                // Others may be right. None of this passes by itself, so it is not waited for.
-                Err(Unsent::Untrusted(error)) => {
-                    endpoint.eject(now);
-                    if self.endpoints.iter().all(|endpoint| endpoint.state().untrusted) {
-                        return Err(error);
-                    }
-                    tracing::warn!("{error}");
-                }
-                Err(Unsent::Lost(error)) => {
-                    endpoint.eject(now);
-                    return Err(error);
-                }
-                Err(Unsent::Never(error)) => return Err(error),
             }
         }
     }
@@ -322,6 +384,25 @@ impl fmt::Display for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
+}
+
+/// Asks a host what it is. That goes on behind the job's back: those that answer late take part from
+/// then on.
+fn asked(endpoint: &Arc<Endpoint>) -> JoinHandle<Result<(), Error>> {
+    let endpoint = Arc::clone(endpoint);
+    tokio::spawn(async move {
+        let asked = endpoint.ask().await.inspect_err(|error| tracing::warn!("{error}"));
+        asked.map(|_| endpoint.answers())
+    })
+}
+
+/// What becomes of a batch that was sent.
+enum Next {
+    Done,
+    /// It is sent again.
+    Again,
+    /// The same, and not within this time where there is no other host.
+    Elsewhere(Duration),
 }
 
 /// A batch's place at a host; dropping it gives it back.

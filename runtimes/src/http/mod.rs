@@ -15,6 +15,7 @@
 //! | `body.rs` | bodies of requests, within bounds |
 //! | `text.rs` | bodies as text, for platforms that carry no bytes |
 //! | `dialect/` | what is different from platform to platform |
+//! | `tests.rs` | a driver and hosts that answer as they are told |
 
 #[cfg(feature = "http")]
 mod config;
@@ -25,6 +26,10 @@ mod endpoint;
 #[cfg(feature = "http")]
 mod invoke;
 mod text;
+
+#[cfg(test)]
+#[cfg(feature = "http")]
+mod tests;
 
 #[cfg(feature = "serve")]
 mod body;

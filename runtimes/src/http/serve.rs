@@ -37,7 +37,7 @@ const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// How long connections may take to end once everything is answered.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// How long to wait where no connection can be taken, because the machine has no more files.
 const ACCEPT_WAIT: Duration = Duration::from_millis(50);

@@ -28,6 +28,10 @@ pub(super) const QUEUED_BYTES_MAX: u64 = 180_000;
 /// Why a function takes no batch, where it is no fault of anybody's.
 pub(super) const ENDING: &str = "the function is about to end";
 
+/// Why a batch was not begun that another function was to be started with: its driver starts them by
+/// itself from then on. Functions and drivers of other versions write and read it as well.
+const NOT_STARTED: &str = "a function could not start another";
+
 /// From then on a function that still runs writes what it has to say to the store, and a driver
 /// looks there too: a connection on which nothing comes is cut by many networks after some minutes.
 pub(super) const PARTS_FROM: Duration = Duration::from_mins(1);
@@ -174,6 +178,18 @@ impl Told {
             }
         }
     }
+}
+
+/// Why the function of a batch was not started by another one.
+#[cfg(feature = "lambda-serve")]
+pub(super) fn not_started(why: &str) -> String {
+    format!("{NOT_STARTED}: {why}")
+}
+
+/// Whether that is why a batch was given back: a quota that is used up for now, or a function that is
+/// about to end, is no reason to start none.
+pub(super) fn is_not_started(error: &Error) -> bool {
+    error.kind == ErrorKind::HandedBack && error.message.contains(NOT_STARTED)
 }
 
 pub(super) fn encode(bytes: &[u8]) -> String {

@@ -18,7 +18,9 @@ use tokio::time::sleep;
 
 use super::config::Config;
 use super::door::Door;
-use super::event::{Ask, Call, PARTS_FROM, PAYLOAD_BYTES_MAX, Reply, Source, Ticket, Told, decode};
+use super::event::{
+    Ask, Call, PARTS_FROM, PAYLOAD_BYTES_MAX, Reply, Source, Ticket, Told, decode, is_not_started,
+};
 use super::inbox::{Inbox, Part, Parts};
 use super::wave::{Group, Start, Waves};
 use crate::Context;
@@ -139,7 +141,7 @@ impl Lambda {
         let came = self.read(sending, pending(), Some(parts)).await;
         group.leave();
         if let Err(error) = &came
-            && error.kind == ErrorKind::HandedBack
+            && is_not_started(error)
             && self.spreads.swap(false, Ordering::Relaxed)
         {
             tracing::warn!("functions are started by this driver from now on: {error}");

@@ -39,6 +39,9 @@ const PART_EVERY: Duration = Duration::from_secs(10);
 /// When one that nobody waits for says so first: most are done by then, and write once.
 const QUEUED_FROM: Duration = Duration::from_secs(5);
 
+/// When one that somebody waits for looks first whether it is still wanted: it writes nothing by then.
+const LOOKED_FROM: Duration = Duration::from_secs(5);
+
 /// Parts in a row that the store may refuse, before what was not done goes back: a driver gives a
 /// function up that says nothing for the time of three.
 const UNWRITTEN_MAX: u32 = 2;
@@ -243,7 +246,7 @@ impl Worker {
             Refusal::Denied(error) if error.kind == ErrorKind::Throttled => {
                 Begun::Refused(error.message)
             }
-            Refusal::Denied(error) => Begun::Failed(error),
+            Refusal::Denied(error) | Refusal::TooMany(error) => Begun::Failed(error),
             Refusal::Busy | Refusal::Draining => Begun::Refused(ENDING.to_owned()),
         })
     }
@@ -266,6 +269,7 @@ impl Worker {
         waits: bool,
     ) {
         let next_part = sleep(if waits { PARTS_FROM } else { QUEUED_FROM });
+        let next_look = sleep(LOOKED_FROM);
         let late = async {
             match invocation.left {
                 Some(left) => sleep(left.saturating_sub(MARGIN)).await,
@@ -273,7 +277,7 @@ impl Worker {
             }
         };
         let mut unwritten = 0;
-        tokio::pin!(late, next_part);
+        tokio::pin!(late, next_part, next_look);
         loop {
             tokio::select! {
                 biased;
@@ -282,6 +286,13 @@ impl Worker {
                     Some(frame) => outgoing.add(&frame),
                     None => return,
                 },
+                () = &mut next_look, if waits && outgoing.can_be_parts() => {
+                    next_look.set(sleep(PART_EVERY));
+                    if outgoing.is_cancelled().await {
+                        tracing::info!("nobody waits for the batch any more: it was cancelled");
+                        return answer.hand_back(outgoing.frames()).await;
+                    }
+                }
                 () = &mut next_part, if outgoing.can_be_parts() => {
                     next_part.set(sleep(PART_EVERY));
                     match outgoing.write_part().await {
@@ -294,7 +305,7 @@ impl Worker {
                         }
                         Err(_) => return answer.hand_back(outgoing.frames()).await,
                     }
-                    if outgoing.is_cancelled().await {
+                    if !waits && outgoing.is_cancelled().await {
                         return answer.hand_back(outgoing.frames()).await;
                     }
                 }

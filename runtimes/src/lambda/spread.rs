@@ -9,7 +9,7 @@ use samara_core::{Depot, Error};
 use tokio::time::timeout;
 
 use super::door::Door;
-use super::event::{Ask, Call, QUEUED_BYTES_MAX, Source};
+use super::event::{Ask, Call, QUEUED_BYTES_MAX, Source, not_started};
 use super::outgoing::Outgoing;
 use crate::push::undone;
 
@@ -61,6 +61,43 @@ async fn tell(
     why: &str,
 ) -> Result<(), Error> {
     let mut outgoing = Outgoing::new(depot, to, run);
-    outgoing.add(&undone(&format!("a function could not start another: {why}")));
+    outgoing.add(&undone(&not_started(why)));
     outgoing.finish(false).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use samara_core::{ErrorKind, Observer, Reports};
+
+    use super::*;
+    use crate::lambda::event::{ENDING, Told, is_not_started};
+    use crate::testing::Shelf;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn ended(&self, _: Reports) {}
+    }
+
+    /// How a batch ended, by its frames.
+    fn ended(frames: &[u8]) -> Error {
+        Told::new(Arc::new(Nobody)).push(frames).expect("an end").expect_err("it was not begun")
+    }
+
+    #[tokio::test]
+    async fn a_driver_knows_a_function_that_starts_no_other_from_one_that_takes_nothing_now() {
+        let shelf = Arc::new(Shelf::default());
+        let depot = Arc::clone(&shelf) as Arc<dyn Depot>;
+        tell(&depot, Some("s/1/".to_owned()), "run", "AccessDenied").await.unwrap();
+        let told: Vec<Bytes> = shelf.objects.lock().unwrap().values().cloned().collect();
+        assert_eq!(told.len(), 1);
+        let error = ended(&told[0]);
+        assert!(is_not_started(&error) && error.message.contains("AccessDenied"), "{error}");
+        // As `serve.rs` writes them.
+        for why in [ENDING, "the quota of acme on batches is used up"] {
+            let error = ended(&undone(why));
+            assert_eq!(error.kind, ErrorKind::HandedBack);
+            assert!(!is_not_started(&error), "{error}");
+        }
+    }
 }

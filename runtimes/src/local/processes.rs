@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use samara_core::{Batch, Cancel, Capacity, Error, ErrorKind, Observer, Reach, Runtime};
+use samara_core::{Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Reach, Runtime};
 use tempfile::TempDir;
 
 use crate::Context;
@@ -19,7 +19,7 @@ use crate::http::{Door, Endpoint, Hosts, Keys, client, nobody};
 use crate::local::config::{ProcessesConfig, cores};
 
 /// How long a host may take to start, on a machine that is busy.
-const START_MAX: Duration = Duration::from_secs(10);
+const START_MAX: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether it has.
 const START_POLL: Duration = Duration::from_millis(5);
@@ -27,6 +27,9 @@ const START_POLL: Duration = Duration::from_millis(5);
 /// The wait before a host that died is started again; doubles with each death that follows soon.
 const AGAIN_FIRST: Duration = Duration::from_millis(20);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
+
+/// A host that lived this long died of something new: it is started again at once.
+const LIVED: Duration = Duration::from_secs(10);
 
 /// How long a host may take to end before it is killed.
 const END_MAX: Duration = Duration::from_secs(2);
@@ -38,6 +41,9 @@ const WAIT_POLL: Duration = Duration::from_millis(10);
 pub(super) struct Processes {
     hosts: Hosts,
     keepers: Vec<(Arc<Kept>, Option<JoinHandle<()>>)>,
+    clock: Arc<dyn Clock>,
+    /// How long they may take to start.
+    start_max: Duration,
     /// The sockets' directory, which ends with this value.
     _directory: TempDir,
 }
@@ -47,6 +53,7 @@ struct Kept {
     state: Mutex<State>,
     changed: Condvar,
     command: Box<dyn Fn() -> Command + Send + Sync>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
@@ -75,7 +82,8 @@ pub(super) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Err
         let keys = Keys { token: None, door: Door::Open };
         endpoints.push(Arc::new(Endpoint::new(client, "http://process".to_owned(), called, keys)));
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let kept = Arc::new(Kept { state, changed, command: Box::new(command) });
+        let clock = Arc::clone(&context.clock);
+        let kept = Arc::new(Kept { state, changed, command: Box::new(command), clock });
         let keeper = Arc::clone(&kept);
         let thread = thread::Builder::new().name(format!("samara-keeper-{number}"));
         let thread = thread.spawn(move || keeper.keep()).map_err(|error| {
@@ -84,8 +92,8 @@ pub(super) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Err
         keepers.push((kept, Some(thread)));
     }
     let clock = Arc::clone(&context.clock);
-    let hosts = Hosts::new(name, Reach::Machine, endpoints, None, clock);
-    Ok(Arc::new(Processes { hosts, keepers, _directory: directory }))
+    let hosts = Hosts::new(name, Reach::Machine, endpoints, None, Arc::clone(&clock));
+    Ok(Arc::new(Processes { hosts, keepers, clock, start_max: START_MAX, _directory: directory }))
 }
 
 /// How a host is started. Of the variables of Samara's it gets those that are meant for it.
@@ -110,6 +118,13 @@ fn command(
     }
 }
 
+/// How long to wait before a host is started again that lived so long, and after its next death, where
+/// that follows soon.
+fn waits(wait: Duration, lived: Duration) -> (Duration, Duration) {
+    let now = if lived >= LIVED { AGAIN_FIRST } else { wait };
+    (now, (now * 2).min(AGAIN_MAX))
+}
+
 // === impl Kept ===
 
 impl Kept {
@@ -117,6 +132,7 @@ impl Kept {
     fn keep(&self) {
         let mut wait = AGAIN_FIRST;
         while !self.lock().closed {
+            let started = self.clock.monotonic();
             match (self.command)().spawn() {
                 Ok(child) => {
                     let ended = self.watch(child);
@@ -138,10 +154,12 @@ impl Kept {
                     self.lock().failure = Some(text);
                 }
             }
+            let lived = self.clock.monotonic().saturating_sub(started);
+            let (now, next) = waits(wait, lived);
             let closed = |state: &mut State| !state.closed;
-            let state = self.changed.wait_timeout_while(self.lock(), wait, closed);
+            let state = self.changed.wait_timeout_while(self.lock(), now, closed);
             drop(state.unwrap_or_else(PoisonError::into_inner));
-            wait = (wait * 2).min(AGAIN_MAX);
+            wait = next;
         }
     }
 
@@ -184,16 +202,24 @@ impl Runtime for Processes {
     }
 
     async fn ready(&self) -> Result<(), Error> {
-        let mut waited = Duration::ZERO;
+        let since = self.clock.monotonic();
         loop {
-            match self.hosts.all_ready().await {
-                Ok(()) => return Ok(()),
-                Err(error) if waited >= START_MAX => {
-                    let failure =
-                        self.keepers.iter().find_map(|(kept, _)| kept.lock().failure.clone());
-                    return Err(failure.map_or(error, |why| Error::new(ErrorKind::Invalid, why)));
+            let waited = self.clock.monotonic().saturating_sub(since);
+            // One that listens and says nothing has no more time than one that does not listen.
+            let left = self.start_max.saturating_sub(waited);
+            let asked = tokio::time::timeout(left, self.hosts.all_ready()).await;
+            let error = match asked {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let text =
+                        format!("{self}: its processes say nothing for {:?}", self.start_max);
+                    Error::new(ErrorKind::Lost, text)
                 }
-                Err(_) => {}
+            };
+            if self.clock.monotonic().saturating_sub(since) >= self.start_max {
+                let failure = self.keepers.iter().find_map(|(kept, _)| kept.lock().failure.clone());
+                return Err(failure.map_or(error, |why| Error::new(ErrorKind::Invalid, why)));
             }
             // What cannot be started now cannot be started later.
             let failures = self.keepers.iter().filter_map(|(kept, _)| kept.lock().failure.clone());
@@ -201,7 +227,6 @@ impl Runtime for Processes {
                 return Err(Error::new(ErrorKind::Invalid, why));
             }
             tokio::time::sleep(START_POLL).await;
-            waited += START_POLL;
         }
     }
 
@@ -239,5 +264,49 @@ impl fmt::Display for Processes {
 impl fmt::Debug for Processes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Processes").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use samara_core::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_lived_for_a_while_is_started_again_at_once() {
+        let (mut wait, mut waited) = (AGAIN_FIRST, Vec::new());
+        for lived in [0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 3600] {
+            let (now, next) = waits(wait, Duration::from_secs(lived));
+            waited.push(u64::try_from(now.as_millis()).unwrap());
+            wait = next;
+        }
+        assert_eq!(waited, [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000, 20, 40, 20]);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_listens_and_says_nothing_is_not_waited_for_without_end() {
+        let directory = TempDir::new().unwrap();
+        let socket = directory.path().join("0");
+        // Connections wait in its queue.
+        let _silent = UnixListener::bind(&socket).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let keys = Keys { token: None, door: Door::Open };
+        let client = client(nobody().unwrap(), Some(&socket)).unwrap();
+        let url = "http://process".to_owned();
+        let endpoints = vec![Arc::new(Endpoint::new(client, url, "process 0".to_owned(), keys))];
+        let name = "local:1?processes=1".to_owned();
+        let hosts = Hosts::new(name, Reach::Machine, endpoints, None, Arc::clone(&clock));
+        let keepers = Vec::new();
+        let before = clock.monotonic();
+        let (start_max, timer) = (Duration::from_millis(500), Arc::clone(&clock));
+        let processes = Processes { hosts, keepers, clock, start_max, _directory: directory };
+        let error = processes.ready().await.unwrap_err();
+        let took = timer.monotonic().saturating_sub(before);
+        assert_eq!(error.kind, ErrorKind::Lost, "{error}");
+        // Less than what one answer alone may take.
+        assert!(took < Duration::from_secs(8), "{took:?}: {error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,9 +27,15 @@ pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// and the answer has to travel.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// Bytes of frames that may wait for a driver when one more comes. What is not done by then goes back:
+/// a driver that does not read would have its host hold all that it makes.
+const PENDING_BYTES_MAX: usize = 64 << 20;
+
 /// The encoded frames of one batch. Dropping it cancels what is not done.
 pub struct Answer {
     frames: mpsc::UnboundedReceiver<Bytes>,
+    /// Bytes of frames that were not taken.
+    pending: Arc<AtomicUsize>,
     cancel: Cancel,
     /// Set when what is not done goes back to its driver.
     handing_back: Arc<AtomicBool>,
@@ -52,6 +58,10 @@ struct Encoder {
     service: Arc<Service>,
     handing_back: Arc<AtomicBool>,
     frames: mpsc::UnboundedSender<Bytes>,
+    pending: Arc<AtomicUsize>,
+    cancel: Cancel,
+    /// Set when so much is pending that the rest goes back.
+    is_full: AtomicBool,
     tally: Mutex<Tally>,
 }
 
@@ -62,11 +72,14 @@ impl Answer {
         let (sender, frames) = mpsc::unbounded_channel();
         let service = Arc::clone(&place.service);
         let cancel = service.cancel.child();
-        let handing_back = Arc::new(AtomicBool::new(false));
+        let (handing_back, pending) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let encoder = Encoder {
             service,
             handing_back: Arc::clone(&handing_back),
             frames: sender,
+            pending: Arc::clone(&pending),
+            cancel: cancel.clone(),
+            is_full: AtomicBool::new(false),
             tally: Mutex::default(),
         };
         let encoder = Arc::new(encoder);
@@ -74,7 +87,17 @@ impl Answer {
         let mut alive = interval(ALIVE_EVERY);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         alive.reset();
-        Self { frames, cancel, handing_back, alive, spoke: false }
+        Self { frames, pending, cancel, handing_back, alive, spoke: false }
+    }
+
+    async fn next_frame(&mut self) -> Option<Bytes> {
+        let frame = self.frames.recv().await;
+        self.took(frame.as_ref());
+        frame
+    }
+
+    fn took(&self, frame: Option<&Bytes>) {
+        self.pending.fetch_sub(frame.map_or(0, Bytes::len), Ordering::SeqCst);
     }
 
     /// All frames of the batch, where they cannot go one by one. What would go beyond the bounds
@@ -93,7 +116,7 @@ impl Answer {
         loop {
             tokio::select! {
                 biased;
-                frame = self.frames.recv() => match frame {
+                frame = self.next_frame() => match frame {
                     None => return all,
                     Some(frame) if (all.len() + frame.len()) as u64 > bounds.bytes => {
                         let text = "the answer would be longer than the platform allows";
@@ -114,7 +137,7 @@ impl Answer {
         self.handing_back.store(true, Ordering::SeqCst);
         self.cancel.cancel();
         let rest = async {
-            while let Some(frame) = self.frames.recv().await {
+            while let Some(frame) = self.next_frame().await {
                 all.extend_from_slice(&frame);
             }
         };
@@ -130,6 +153,7 @@ impl Stream for Answer {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Poll::Ready(frame) = self.frames.poll_recv(context) {
             self.spoke = true;
+            self.took(frame.as_ref());
             return Poll::Ready(frame);
         }
         while self.alive.poll_tick(context).is_ready() {
@@ -167,6 +191,7 @@ async fn run(place: Place, batches: Vec<Batch>, cancel: Cancel, encoder: Arc<Enc
         Ok(Ok(())) if service.is_handing_back() => {
             given_back("the host is about to end, and gave back what was not done")
         }
+        Ok(Ok(())) if encoder.is_full() => given_back(FULL),
         Ok(Ok(())) if encoder.is_handing_back() => late(),
         Ok(Ok(())) => Frame::Done,
         Ok(Err(error)) => Frame::Failed(error),
@@ -180,6 +205,9 @@ async fn run(place: Place, batches: Vec<Batch>, cancel: Cancel, encoder: Arc<Enc
     drop(place);
     encoder.send(&last);
 }
+
+/// Why a batch was given back whose driver does not take what is done.
+const FULL: &str = "the driver did not read what is done, and the host gave back what was not done";
 
 /// Why a batch was given back before its request's time was over.
 const LATE: &str =
@@ -224,12 +252,21 @@ impl Encoder {
     }
 
     fn is_handing_back(&self) -> bool {
-        self.service.is_handing_back() || self.handing_back.load(Ordering::SeqCst)
+        self.service.is_handing_back() || self.handing_back.load(Ordering::SeqCst) || self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::SeqCst)
     }
 
     fn send(&self, frame: &Frame) {
+        let bytes = encoded(frame);
+        let pending = self.pending.fetch_add(bytes.len(), Ordering::SeqCst);
         // Nobody listens any more: the batch was cancelled.
-        let _nobody = self.frames.send(encoded(frame));
+        let _nobody = self.frames.send(bytes);
+        if pending > PENDING_BYTES_MAX && !self.is_full.swap(true, Ordering::SeqCst) {
+            self.cancel.cancel();
+        }
     }
 }
 

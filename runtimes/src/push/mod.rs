@@ -8,10 +8,13 @@
 //! | `answer.rs` | the frames of one batch, as they come |
 //! | `metrics.rs` | counts, as Prometheus reads them |
 //! | `nested.rs` | jobs that tasks start |
+//! | `unread.rs` | tests of answers that nobody reads |
 
 mod answer;
 mod metrics;
 mod nested;
+#[cfg(test)]
+mod unread;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -46,7 +49,7 @@ pub const BATCH_BYTES_MAX: u64 = 32 << 20;
 pub const REQUEST_BYTES_MAX: u64 = 128 << 20;
 
 /// How long after it was cancelled a batch may take to end: a guest stops within some 10 ms.
-const CANCEL_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
 /// Takes batches, within bounds.
 pub struct Service {
@@ -72,6 +75,8 @@ pub enum Refusal {
     Busy,
     /// The host is about to end; it can be sent elsewhere.
     Draining,
+    /// It has more tasks than the host says that it takes together; it can be cut.
+    TooMany(Error),
     /// The host's gate did not let it in.
     Denied(Error),
 }
@@ -175,6 +180,7 @@ impl Service {
         batch: &mut Batch,
         caller: Option<Arc<dyn Caller>>,
     ) -> Result<Place, Refusal> {
+        self.bound(batch).inspect_err(|_| self.metrics.refused())?;
         let tenant = caller.as_ref().map_or("", |caller| caller.tenant());
         let mut place = self.place(tenant).inspect_err(|_| self.metrics.refused())?;
         if let Some(caller) = caller {
@@ -186,6 +192,16 @@ impl Service {
             return Err(Refusal::Denied(error));
         }
         Ok(place)
+    }
+
+    /// Refuses more tasks than a batch may have: what is held for a batch grows with them.
+    fn bound(&self, batch: &Batch) -> Result<(), Refusal> {
+        let (tasks, most) = (batch.tasks.len(), self.runtime.capacity().batch_tasks_max);
+        let text = || format!("the batch has {tasks} tasks, and this host takes {most} at most");
+        match tasks > most {
+            true => Err(Refusal::TooMany(Error::new(samara_core::ErrorKind::Invalid, text()))),
+            false => Ok(()),
+        }
     }
 
     fn place(self: &Arc<Self>, tenant: &str) -> Result<Place, Refusal> {
@@ -313,13 +329,16 @@ mod tests {
 
     use super::*;
 
+    /// Tasks of a batch that it takes.
+    const TASKS_MAX: usize = 3;
+
     #[derive(Debug)]
     struct OneSlot;
 
     #[async_trait]
     impl Runtime for OneSlot {
         fn capacity(&self) -> Capacity {
-            Capacity::new(1, usize::MAX)
+            Capacity::new(1, TASKS_MAX)
         }
 
         fn reach(&self) -> Reach {
@@ -371,6 +390,18 @@ mod tests {
         assert!(service.place("one more").is_ok());
         drop((flood, others));
         assert_eq!((service.in_flight(), service.tenants().len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_more_tasks_than_are_taken_together_is_refused() {
+        let service = Service::new(Arc::new(OneSlot), "1", None);
+        assert_eq!(service.info().batch_tasks_max, TASKS_MAX);
+        let batch = |tasks| (*crate::local::tests::batch(0..tasks)).clone();
+        assert!(service.begin(batch(3), None).is_ok());
+        for refused in [service.begin(batch(4), None), service.begin_alone(batch(4), None)] {
+            let Err(Refusal::TooMany(error)) = refused else { panic!("it is too long") };
+            assert!(error.message.contains("4 tasks, and this host takes 3"), "{error}");
+        }
     }
 
     #[test]

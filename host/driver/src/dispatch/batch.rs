@@ -47,6 +47,8 @@ impl Observer for Watch {
 #[derive(Debug)]
 pub(super) struct InFlight {
     batch: Arc<Batch>,
+    /// The memory limit that its tasks asked for; the place may have had less.
+    memory: u64,
     pub(super) cancel: Cancel,
     watch: Arc<Watch>,
     /// By the driver's clock, since the Unix epoch.
@@ -63,14 +65,15 @@ pub(super) struct InFlight {
 
 impl InFlight {
     pub(super) fn new(
-        batch: Arc<Batch>,
+        (batch, memory): (Arc<Batch>, u64),
         cancel: Cancel,
         watch: Arc<Watch>,
         submitted: Duration,
     ) -> Self {
         let left = batch.tasks.len();
         let reported = vec![false; left];
-        Self { batch, cancel, watch, submitted, reported_at: None, reported, left, next: 0 }
+        let (reported_at, next) = (None, 0);
+        Self { batch, memory, cancel, watch, submitted, reported_at, reported, left, next }
     }
 
     /// Since when the task runs that is the first without a report, by the monotonic clock.
@@ -117,9 +120,9 @@ impl InFlight {
         self.left == 1
     }
 
-    /// The memory limit that its tasks had.
+    /// The memory limit that its tasks asked for, and ask for again.
     pub(super) fn memory(&self) -> u64 {
-        self.batch.limits.memory_bytes
+        self.memory
     }
 
     /// The tasks without a report.

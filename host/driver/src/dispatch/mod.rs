@@ -349,9 +349,8 @@ impl Running {
     fn invoke(&mut self, tasks: Vec<Task>, memory: Option<u64>) {
         let dispatch = &self.dispatch;
         let mut batch = Batch { tasks, ..dispatch.template.clone() };
-        if let Some(memory) = memory {
-            batch.limits.memory_bytes = memory;
-        }
+        let memory = memory.unwrap_or(batch.limits.memory_bytes);
+        batch.limits.memory_bytes = memory;
         let capacity = dispatch.runtime.capacity();
         if let Some(time) = capacity.task_time_max {
             batch.limits.time = batch.limits.time.min(time);
@@ -368,8 +367,8 @@ impl Running {
         let clock = Arc::clone(&self.dispatch.clock);
         let submitted = clock.unix();
         let watch = Arc::new(Watch::new(number, self.sender.clone(), clock));
-        let in_flight =
-            InFlight::new(Arc::clone(&batch), cancel.clone(), Arc::clone(&watch), submitted);
+        let (sent, cancelled) = ((Arc::clone(&batch), memory), cancel.clone());
+        let in_flight = InFlight::new(sent, cancelled, Arc::clone(&watch), submitted);
         self.batches.insert(number, in_flight);
         let runtime = Arc::clone(&self.dispatch.runtime);
         let invoked = async move { (number, runtime.invoke(batch, cancel, watch).await) };

@@ -253,6 +253,21 @@ fn a_task_has_no_more_memory_than_its_place() {
 }
 
 #[test]
+fn less_memory_of_a_place_is_not_what_a_task_asks_for_next() {
+    const LOSE: &[Act] = &[Act::LoseBatch];
+    // Those before them show that tasks are tiny, and may share batches.
+    let acts: Vec<(u64, &[Act])> = (50..400).map(|task| (task, LOSE)).collect();
+    let came = run_with(400, &acts, with_retries(quick().budget(10.0)), |dispatch| {
+        dispatch.template.limits.memory_bytes = 2 * PLACE_BYTES;
+    });
+    assert!(came.results.iter().all(Result::is_ok));
+    assert!(came.attempts.iter().all(|ran| ran.memory == PLACE_BYTES));
+    // One that asks for memory of its own goes alone.
+    let again: Vec<&Ran> = came.attempts.iter().filter(|ran| ran.attempt == 1).collect();
+    assert!(again.iter().any(|ran| ran.together > 1), "{again:?}");
+}
+
+#[test]
 fn platform_failures_are_tried_again_until_they_pass() {
     let acts: &[Act] = &[Act::PlatformFails(ErrorKind::Lost), Act::PlatformFails(ErrorKind::Store)];
     let came = run(20, &[(7, acts)]);

@@ -19,7 +19,8 @@ const CPU_MILLI: u32 = 1_000;
 /// Hosts at the same moment, where nobody says how many: a bill has an end.
 const HOSTS: u32 = 100;
 
-/// How long hosts may take to end, with the time to give back what is not done: 30 s and some.
+/// How long hosts may take to end: the grace of where they are, and the time to give back what is not
+/// done, which are 30 s at most, and some.
 const GRACE: Duration = Duration::from_secs(40);
 
 /// What a token's variable is called.

@@ -30,11 +30,15 @@ use samara_core::{Clock, Error, ErrorKind};
 
 use super::handle::{Asked, Body};
 use super::listen::Address;
-use super::serve::serve;
+use super::serve::{CLOSE_TIME, serve};
 use crate::host::{Defaults, Host, Surroundings, Variables};
+use crate::push::CANCEL_GRACE;
 
 /// The port where none is said.
 const PORT: u16 = 8080;
+
+/// What a host that ends needs beside the rest: to hear of it, and to leave its processes.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// How a platform speaks to its containers.
 pub(super) struct Dialect {
@@ -88,6 +92,14 @@ pub(super) enum Opened {
     Answered(Response<Body>),
 }
 
+/// The grace where a platform kills so many seconds after its signal: what is not done by then has to
+/// be given back, and the connections closed, before it does. A host that is killed in the middle of
+/// that loses its tasks, and each of them an attempt.
+const fn killed_after(seconds: u64) -> Duration {
+    let ending = CANCEL_GRACE.saturating_add(CLOSE_TIME).saturating_add(LEAVING);
+    Duration::from_secs(seconds).saturating_sub(ending)
+}
+
 /// Functions come before containers: they run in containers of the same platforms, which have the
 /// variables of both. The last row is where nothing else fits.
 pub(crate) const SURROUNDINGS: &[Surroundings] = &[
@@ -95,7 +107,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "azure-functions",
         doc: "Azure Functions, as a custom handler: a port in FUNCTIONS_CUSTOMHANDLER_PORT",
         told_by: Some("FUNCTIONS_CUSTOMHANDLER_PORT"),
-        grace: Duration::from_secs(10),
+        grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &azure_functions::DIALECT).boxed(),
     },
@@ -103,7 +115,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "openfaas",
         doc: "OpenFaaS, in the watchdog's place: port 8080",
         told_by: Some("OPENFAAS_NAME"),
-        grace: Duration::from_secs(30),
+        grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &openfaas::DIALECT).boxed(),
     },
@@ -111,7 +123,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "openwhisk",
         doc: "OpenWhisk, as an action of a container image: port 8080",
         told_by: Some("__OW_API_HOST"),
-        grace: Duration::from_secs(10),
+        grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &openwhisk::DIALECT).boxed(),
     },
@@ -119,7 +131,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "fn",
         doc: "Fn and Oracle Functions: a socket in FN_LISTENER",
         told_by: Some("FN_LISTENER"),
-        grace: Duration::from_secs(10),
+        grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &fn_project::DIALECT).boxed(),
     },
@@ -127,7 +139,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "function-compute",
         doc: "Alibaba Cloud's Function Compute: a port in FC_CUSTOM_LISTEN_PORT or FC_SERVER_PORT",
         told_by: Some("FC_FUNCTION_NAME"),
-        grace: Duration::from_secs(10),
+        grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &function_compute::DIALECT).boxed(),
     },
@@ -135,7 +147,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "container-apps",
         doc: "Azure Container Apps: a port in CONTAINER_APP_PORT or PORT",
         told_by: Some("CONTAINER_APP_NAME"),
-        grace: Duration::from_secs(30),
+        grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER_APPS).boxed(),
     },
@@ -144,7 +156,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "code-engine",
         doc: "IBM Cloud Code Engine: a port in PORT",
         told_by: Some("CE_APP"),
-        grace: Duration::from_secs(30),
+        grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
     },
@@ -152,7 +164,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "knative",
         doc: "Cloud Run and Knative: a port in PORT",
         told_by: Some("K_SERVICE"),
-        grace: Duration::from_secs(10),
+        grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::KNATIVE).boxed(),
     },
@@ -160,7 +172,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "app-runner",
         doc: "AWS App Runner: a port in PORT",
         told_by: None,
-        grace: Duration::from_secs(10),
+        grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
     },
@@ -168,7 +180,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "fargate",
         doc: "ECS and Fargate: a port in PORT",
         told_by: Some("ECS_CONTAINER_METADATA_URI_V4"),
-        grace: Duration::from_secs(30),
+        grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
     },
@@ -176,7 +188,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         name: "http",
         doc: "plain HTTP, on 127.0.0.1:8080 unless told otherwise",
         told_by: None,
-        grace: Duration::from_secs(30),
+        grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::HERE).boxed(),
     },
@@ -247,6 +259,39 @@ mod tests {
         };
         let (name, grace) = (place.name, place.grace.as_secs());
         format!("| `{name}` | {told_by} | {listens} | {answers} | {door} | {grace} s |")
+    }
+
+    /// Seconds from the signal to the kill. Cloud Run, Container Apps, Fargate and Kubernetes document
+    /// theirs; the others have what their like have, and are not known to give less.
+    const KILLED_AFTER: &[(&str, u64)] = &[
+        ("azure-functions", 10),
+        // Kubernetes' own: a pod's `terminationGracePeriodSeconds`.
+        ("openfaas", 30),
+        ("openwhisk", 10),
+        ("fn", 10),
+        ("function-compute", 10),
+        // https://learn.microsoft.com/azure/container-apps/application-lifecycle-management
+        ("container-apps", 30),
+        ("code-engine", 30),
+        // https://cloud.google.com/run/docs/container-contract#instance-shutdown
+        ("knative", 10),
+        ("app-runner", 10),
+        // `stopTimeout` of a container.
+        ("fargate", 30),
+        ("http", 30),
+    ];
+
+    #[test]
+    fn a_host_has_ended_before_its_platform_kills_it() {
+        assert!(SURROUNDINGS.iter().map(|place| place.name).eq(KILLED_AFTER.iter().map(|it| it.0)));
+        for (place, (name, seconds)) in SURROUNDINGS.iter().zip(KILLED_AFTER) {
+            let ends = place.grace + CANCEL_GRACE + CLOSE_TIME;
+            assert!(ends < Duration::from_secs(*seconds), "{name}: {ends:?} of {seconds} s");
+            assert!(
+                place.grace >= Duration::from_secs(*seconds) / 2,
+                "{name}: half of it is theirs"
+            );
+        }
     }
 
     #[test]

@@ -16,11 +16,9 @@ use reqwest::{Client, StatusCode, Url};
 use samara_core::{Clock, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+use super::kept::Kept;
 use crate::Context;
 use crate::http::{client, system};
-
-/// How long before its end a token is made anew.
-const MARGIN: Duration = Duration::from_mins(5);
 
 /// How long an assertion holds, of which a token is made at once: Google's longest.
 const ASSERTION_TIME: Duration = Duration::from_hours(1);
@@ -36,8 +34,8 @@ pub(crate) struct Google {
     client: Client,
     clock: Arc<dyn Clock>,
     source: Source,
-    /// By audience, with their ends.
-    kept: Mutex<BTreeMap<String, (HeaderValue, Duration)>>,
+    /// By audience.
+    kept: Mutex<BTreeMap<String, Arc<Kept<HeaderValue>>>>,
 }
 
 /// Who makes tokens.
@@ -88,20 +86,20 @@ impl Google {
         // A service is the audience, not what is asked of it.
         let audience = url.origin().ascii_serialization();
         let now = self.clock.unix();
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((value, end)) = kept().get(&audience)
-            && now + MARGIN < *end
-        {
-            return Ok(value.clone());
-        }
-        let made = tokio::time::timeout(ANSWER_TIME, self.make(&audience, now)).await;
-        let token = made.unwrap_or_else(|_| Err(denied("nobody answers")))?;
-        let end = end(&token).unwrap_or(now);
-        let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        let mut value = value.map_err(|_| denied("the token is none"))?;
-        value.set_sensitive(true);
-        kept().insert(audience, (value.clone(), end));
-        Ok(value)
+        let kept = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kept.entry(audience.clone()).or_default())
+        };
+        let make = async {
+            let made = tokio::time::timeout(ANSWER_TIME, self.make(&audience, now)).await;
+            let token = made.unwrap_or_else(|_| Err(away("nobody answers")))?;
+            let end = end(&token).unwrap_or(now);
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| denied("the token is none"))?;
+            value.set_sensitive(true);
+            Ok((value, end))
+        };
+        kept.get(now, make).await
     }
 
     async fn make(&self, audience: &str, now: Duration) -> Result<String, Error> {
@@ -124,13 +122,20 @@ impl Google {
                     .body(body)
             }
         };
-        let unreached = |error: reqwest::Error| denied(&error.without_url().to_string());
+        let unreached = |error: reqwest::Error| {
+            // Where there is no such server at all, there will be none later either.
+            let is_nowhere = error.is_connect() && !error.is_timeout();
+            let text = error.without_url().to_string();
+            if is_nowhere { denied(&text) } else { away(&text) }
+        };
         let response = request.send().await.map_err(unreached)?;
         let status = response.status();
         let text = response.text().await.map_err(unreached)?;
         if status != StatusCode::OK {
             let words: String = text.trim().chars().take(WORDS_MAX).collect();
-            return Err(denied(&format!("{status}: {words}")));
+            let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+            let why = format!("{status}: {words}");
+            return Err(if passes { away(&why) } else { denied(&why) });
         }
         match &self.source {
             Source::Machine(_) => Ok(text.trim().to_owned()),
@@ -179,6 +184,11 @@ fn end(token: &str) -> Option<Duration> {
 
 fn denied(why: &str) -> Error {
     Error::new(ErrorKind::Denied, format!("no identity token of Google's is to be had: {why}"))
+}
+
+/// The same, where it may pass.
+fn away(why: &str) -> Error {
+    Error::new(ErrorKind::Lost, denied(why).message)
 }
 
 #[cfg(test)]
@@ -238,5 +248,19 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Denied);
         assert!(error.message.contains("404") && error.message.ends_with("no"), "{error}");
         served.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_trouble_is_asked_again_later() {
+        for status in ["500 Trouble", "503 Busy", "429 Too Many Requests"] {
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            let (address, served) = machine(answer);
+            let token = google(address).token(&Url::parse("https://a").unwrap()).await;
+            let error = token.unwrap_err();
+            let wanted = (ErrorKind::Lost, samara_core::Retry::Later);
+            assert_eq!((error.kind, error.retry), wanted, "{status}");
+            served.join().unwrap();
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `aws.rs` | AWS's signature, version 4: function URLs and API Gateway |
 //! | `google.rs` | Google's identity tokens: Cloud Run |
+//! | `kept.rs` | what opens a door for a while |
 //!
 //! A host's own tokens are another matter: the platform passes them on.
 
@@ -11,6 +12,8 @@
 mod aws;
 #[cfg(feature = "signatures")]
 mod google;
+#[cfg(feature = "signatures")]
+mod kept;
 
 #[cfg(feature = "signatures")]
 use std::sync::Arc;
@@ -106,7 +109,8 @@ impl Door {
     ///
     /// # Errors
     ///
-    /// `Denied` where there are no credentials to do so, or whoever makes them refuses.
+    /// `Denied` where there are no credentials to do so, or whoever makes them refuses; `Lost` where
+    /// that one cannot do so now.
     pub(crate) async fn sign(&self, request: &mut Request) -> Result<(), Error> {
         match self {
             Self::Open => {}

@@ -3,16 +3,20 @@
 #![allow(missing_docs, reason = "a test")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod also;
 mod authority;
 mod batch;
 mod bounds;
 mod doors;
 mod driver;
+mod fallback;
 mod gateway;
 mod host;
 mod http;
+mod http2;
 mod isolate;
 mod lambda;
+mod lambda_cancel;
 mod own;
 mod platform;
 mod pushed;
@@ -53,7 +57,8 @@ fn main() -> ExitCode {
     for (platform, name, check) in driver::CHECKS.iter().chain(own::CHECKS).chain(whole::CHECKS) {
         add(Platform::of(platform), name, *check);
     }
-    let lambda = lambda::CHECKS.iter().map(|(name, check)| (format!("lambda::{name}"), check));
+    let lambda = lambda::CHECKS.iter().chain(lambda_cancel::CHECKS);
+    let lambda = lambda.map(|(name, check)| (format!("lambda::{name}"), check));
     let doors = doors::CHECKS.iter().map(|(name, check)| (format!("doors::{name}"), check));
     let tenants = tenants::CHECKS.iter().map(|(name, check)| (format!("tenants::{name}"), check));
     let isolated = tenants::ISOLATED.iter().chain(isolate::CHECKS).chain(reach::CHECKS);
@@ -61,6 +66,10 @@ fn main() -> ExitCode {
     let tls = tls::CHECKS.iter().map(|(name, check)| (format!("tls::{name}"), check));
     let bounds = bounds::CHECKS.iter().map(|(name, check)| (format!("bounds::{name}"), check));
     let gateway = gateway::CHECKS.iter().map(|(name, check)| (format!("gateway::{name}"), check));
+    let fallback =
+        fallback::CHECKS.iter().map(|(name, check)| (format!("fallback::{name}"), check));
+    let http2 = http2::CHECKS.iter().map(|(name, check)| (format!("http2::{name}"), check));
+    let lambda = lambda.chain(fallback).chain(http2);
     let ours =
         lambda.chain(gateway).chain(doors).chain(tenants).chain(isolated).chain(tls).chain(bounds);
     for (name, check) in ours {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::also;
 use crate::host::{TOKEN, free_port};
 use crate::http::{Answer, Request};
 
@@ -12,6 +13,8 @@ use crate::http::{Answer, Request};
 #[derive(Clone, Copy)]
 pub(crate) struct Platform {
     pub(crate) name: &'static str,
+    /// What it documents beside that, of which the host reads nothing.
+    also: &'static [(&'static str, &'static str)],
     variables: fn(&Ground) -> Vec<(&'static str, String)>,
     /// From who asks to the host.
     pub(crate) wrap: fn(&Request) -> Request,
@@ -34,6 +37,7 @@ pub(crate) struct Ground {
 pub(crate) const PLATFORMS: &[Platform] = &[
     Platform {
         name: "azure-functions",
+        also: also::AZURE,
         variables: |ground| vec![("FUNCTIONS_CUSTOMHANDLER_PORT", ground.port.to_string())],
         wrap: azure_in,
         unwrap: azure_out,
@@ -43,12 +47,14 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "azure-functions-forwarding",
+        also: also::AZURE,
         variables: |ground| vec![("FUNCTIONS_CUSTOMHANDLER_PORT", ground.port.to_string())],
         streams: false,
         ..PLAIN
     },
     Platform {
         name: "openfaas",
+        also: also::OPENFAAS,
         variables: |ground| {
             let name = ("OPENFAAS_NAME", "samara".to_owned());
             vec![name, ("SAMARA_HOST_LISTEN", format!("127.0.0.1:{}", ground.port))]
@@ -59,6 +65,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "openwhisk",
+        also: also::OPENWHISK,
         variables: |ground| {
             let host = ("__OW_API_HOST", "https://whisk.example".to_owned());
             vec![host, ("SAMARA_HOST_LISTEN", format!("127.0.0.1:{}", ground.port))]
@@ -71,6 +78,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "fn",
+        also: also::FN,
         variables: |ground| {
             let listener = format!("unix:{}", ground.path("lsnr.sock"));
             vec![("FN_LISTENER", listener), ("FN_FORMAT", "http-stream".to_owned())]
@@ -83,6 +91,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "function-compute",
+        also: also::FUNCTION_COMPUTE,
         variables: |ground| {
             let port = ground.port.to_string();
             vec![("FC_FUNCTION_NAME", "samara".to_owned()), ("FC_CUSTOM_LISTEN_PORT", port)]
@@ -102,6 +111,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "container-apps",
+        also: also::CONTAINER_APPS,
         variables: |ground| {
             let port = ground.port.to_string();
             vec![("CONTAINER_APP_NAME", "samara".to_owned()), ("CONTAINER_APP_PORT", port)]
@@ -110,6 +120,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "code-engine",
+        also: also::CODE_ENGINE,
         variables: |ground| {
             let name = |variable| (variable, "samara".to_owned());
             vec![name("CE_APP"), name("K_SERVICE"), ("PORT", ground.port.to_string())]
@@ -118,6 +129,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "knative",
+        also: also::KNATIVE,
         variables: |ground| {
             vec![("K_SERVICE", "samara".to_owned()), ("PORT", ground.port.to_string())]
         },
@@ -125,6 +137,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "app-runner",
+        also: also::APP_RUNNER,
         variables: |ground| {
             let port = ground.port.to_string();
             vec![("PORT", port), ("SAMARA_HOST_AS", "app-runner".to_owned())]
@@ -133,6 +146,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
     },
     Platform {
         name: "fargate",
+        also: also::FARGATE,
         variables: |ground| {
             let place = "http://169.254.170.2/v4/0".to_owned();
             vec![("ECS_CONTAINER_METADATA_URI_V4", place), ("PORT", ground.port.to_string())]
@@ -144,6 +158,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
 
 const PLAIN: Platform = Platform {
     name: "",
+    also: &[],
     variables: |ground| vec![("SAMARA_HOST_LISTEN", format!("127.0.0.1:{}", ground.port))],
     wrap: Request::clone,
     unwrap: Answer::clone,
@@ -161,7 +176,8 @@ impl Platform {
 
     /// What it sets, and what its user says: a token.
     pub(crate) fn variables(&self, ground: &Ground) -> Vec<(&'static str, String)> {
-        let mut variables = (self.variables)(ground);
+        let also = self.also.iter().map(|(name, said)| (*name, (*said).to_owned()));
+        let mut variables: Vec<_> = also.chain((self.variables)(ground)).collect();
         variables.push(("SAMARA_HOST_TOKENS", TOKEN.to_owned()));
         variables
     }
