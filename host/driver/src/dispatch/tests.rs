@@ -188,6 +188,21 @@ fn quick() -> Retries {
     Retries::default().backoff(Duration::ZERO)
 }
 
+/// Cancels a job a moment after so many of its tasks have ended.
+fn cancel_after(dispatch: &mut Dispatch, tasks: usize) {
+    let (cancel, wake) = (dispatch.cancel.clone(), Arc::clone(&dispatch.wake));
+    let (told, ends) = std::sync::mpsc::channel();
+    dispatch.policy.on_end = Some(Arc::new(move |_: &TaskEnd<'_>| {
+        let _enough_have = told.send(());
+    }));
+    std::thread::spawn(move || {
+        assert_eq!(ends.iter().take(tasks).count(), tasks);
+        std::thread::sleep(Duration::from_millis(100));
+        cancel.cancel();
+        wake.notify_one();
+    });
+}
+
 fn with_retries(retries: Retries) -> Policy {
     Policy { retries, ..Policy::default() }
 }
@@ -379,7 +394,7 @@ fn a_jobs_time_ends_what_runs_and_what_never_started() {
 
 #[test]
 fn a_straggler_gets_a_backup_and_the_first_value_counts() {
-    let backups = Some(Backups::default().time_min(Duration::from_millis(20)));
+    let backups = Some(Backups::default().time_min(Duration::from_millis(200)));
     let policy = Policy { backups, ..Policy::default() };
     let came = run_with(20, &[(19, &[Act::Hang])], policy, |_| {});
     assert!(came.results.iter().all(Result::is_ok));
@@ -400,14 +415,7 @@ fn a_job_without_backups_waits_for_its_straggler() {
 
 #[test]
 fn a_worker_that_vanished_is_not_waited_for_when_a_job_is_cancelled() {
-    let came = run_with(4, &[(3, &[Act::Vanish])], Policy::default(), |dispatch| {
-        let (cancel, wake) = (dispatch.cancel.clone(), Arc::clone(&dispatch.wake));
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(100));
-            cancel.cancel();
-            wake.notify_one();
-        });
-    });
+    let came = run_with(4, &[(3, &[Act::Vanish])], Policy::default(), |it| cancel_after(it, 3));
     assert_eq!(kind(&came.results[3]), ErrorKind::Cancelled);
     assert!(came.results[..3].iter().all(Result::is_ok));
 }
@@ -432,14 +440,7 @@ fn times_beyond_every_clock_are_no_end() {
     let retries = quick().backoff(Duration::MAX).backoff_max(Duration::MAX).jitter(0.0);
     let policy = Policy { time: Some(Duration::MAX), ..with_retries(retries) };
     let lost: &[Act] = &[Act::PlatformFails(ErrorKind::Lost)];
-    let came = run_with(3, &[(1, lost)], policy.clone(), |dispatch| {
-        let (cancel, wake) = (dispatch.cancel.clone(), Arc::clone(&dispatch.wake));
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(100));
-            cancel.cancel();
-            wake.notify_one();
-        });
-    });
+    let came = run_with(3, &[(1, lost)], policy.clone(), |it| cancel_after(it, 2));
     assert!(came.results[0].is_ok() && came.results[2].is_ok());
     assert_eq!(kind(&came.results[1]), ErrorKind::Cancelled, "it waited for its turn");
     assert_eq!((attempts_of(&came, 1), came.summary.retries), (1, 1));
