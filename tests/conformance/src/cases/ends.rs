@@ -112,14 +112,14 @@ fn memory_is_limited(context: &Context) {
 }
 
 fn time_is_limited_for_busy_and_for_sleeping_guests(context: &Context) {
-    let limit = Duration::from_millis(150);
+    let limit = Duration::from_millis(500);
     let executor = limited(context, |limits| limits.time = limit);
     let wanted = Cause::LimitExceeded(Exceeded::Time { limit });
     let started = Instant::now();
     assert_eq!(cause(wait(executor.call(context.programs(), ends::loops, ()))), wanted);
     assert_eq!(cause(wait(executor.call(context.programs(), sandbox::sleeps, 60_000))), wanted);
     let took = started.elapsed();
-    assert!(took >= 2 * limit && took < Duration::from_secs(10), "{took:?}");
+    assert!(took >= 2 * limit && took < Duration::from_secs(40), "{took:?}");
     assert!(wait(executor.call(context.programs(), sandbox::sleeps, 10)).unwrap() >= 10);
 }
 
