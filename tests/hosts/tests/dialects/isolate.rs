@@ -413,7 +413,7 @@ fn ends() {
     job.cancel();
     // What is done in time is done.
     let host = ground.host(&[ISOLATED, ("SAMARA_HOST_GRACE", "30s")]);
-    let acme = ground.acmes(&host).build().unwrap();
+    let acme = ground.acmes(&host).retries(Retries::default().attempts(1)).build().unwrap();
     let holds = acme.map(&ground.app, programs::ends::holds, [(1_usize << 20, 700_u64); 2]);
     let job = samara::block_on(holds).unwrap();
     soon("a process", || children(host.id()).len() == 1);
@@ -424,6 +424,7 @@ fn ends() {
     }
     let counted = |name| count(&host.address, name);
     soon("both were taken", || counted(DONE) + counted(TAKEN) >= 2);
+    assert!(children(host.id()).contains(&id), "it is the one that it was");
     host.terminate();
     let results = samara::block_on(job.results());
     assert!(results.iter().all(Result::is_ok), "{results:?}");
