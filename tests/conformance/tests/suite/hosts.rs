@@ -168,7 +168,7 @@ fn drained(settings: &Settings) {
         let values = samara::block_on(async { job.await.expect("job").values().await });
         assert_eq!(values.expect("values").len(), 2);
     });
-    assert!(clock.monotonic() < Duration::from_secs(20), "{:?}", clock.monotonic());
+    assert!(clock.monotonic() < Duration::from_secs(60), "{:?}", clock.monotonic());
 }
 
 fn late(settings: &Settings) {
@@ -223,7 +223,7 @@ fn silent(settings: &Settings) {
     let clock = SystemClock::new();
     all_are_done(&executor, settings, || {});
     let took = clock.monotonic();
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 fn busy(settings: &Settings) {
@@ -283,7 +283,11 @@ fn child_killed(settings: &Settings) {
     let executor = builder.build().expect("executor");
     all_are_done(&executor, settings, || {
         pause(200);
-        let child = children().into_iter().next().expect("a child");
+        let child = (0..6000).find_map(|_| {
+            pause(10);
+            children().into_iter().next()
+        });
+        let child = child.expect("a child");
         kill(Pid::from_raw(child), Signal::SIGKILL).expect("a signal");
     });
     drop(executor);
