@@ -42,6 +42,9 @@
 mod adapters;
 #[cfg(feature = "az")]
 mod az;
+#[cfg(test)]
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod canned;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "opendal")]

@@ -4,10 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+#[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
-use crate::{GetOptions, Location, Metadata, PutOptions, Result};
+use crate::error::shown;
+use crate::{Error, GetOptions, Location, Metadata, PutOptions, Result, Writer};
 
 /// What one request asks for. An object of up to twice as much is read by one.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -30,6 +33,24 @@ pub async fn copy(
     to: Location,
     options: PutOptions,
     mut passed: impl FnMut(u64) + Send,
+) -> Result<Metadata> {
+    let passed = |bytes| {
+        passed(bytes);
+        true
+    };
+    copy_while(from, to, options, passed).await
+}
+
+/// Copies as [`copy`] does, until `passed` says that it is to be given up.
+///
+/// # Errors
+///
+/// As for `copy`; `Generic` where it was given up.
+pub async fn copy_while(
+    from: Location,
+    to: Location,
+    options: PutOptions,
+    mut passed: impl FnMut(u64) -> bool + Send,
 ) -> Result<Metadata> {
     if Arc::ptr_eq(&from.store, &to.store) {
         let metadata = from.store.copy(&from.key, &to.key, options).await?;
@@ -64,25 +85,44 @@ pub async fn copy(
             let size = part.len() as u64;
             at += size;
             writer.write(part).await?;
-            passed(size);
+            if !passed(size) {
+                return Err(Error::generic(shown(to.url()), "the copy was given up"));
+            }
+        }
+        if at != metadata.size {
+            let reason = format!("{at} of {} bytes came", metadata.size);
+            return Err(Error::unavailable(shown(from.url()), reason));
         }
         Ok(())
     }
     .await;
-    match ended {
-        Ok(()) if at == metadata.size => writer.finish().await,
-        Ok(()) => {
-            writer.abort().await?;
-            let reason = format!("{at} of {} bytes came", metadata.size);
-            Err(crate::Error::unavailable(crate::error::shown(from.url()), reason))
+    finished(writer, ended).await
+}
+
+/// Writes all of a body, or nothing.
+#[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
+pub(crate) async fn poured(
+    mut body: BoxStream<'static, Result<Bytes>>,
+    mut writer: Box<dyn Writer>,
+) -> Result<Metadata> {
+    let ended = async {
+        while let Some(part) = body.try_next().await? {
+            writer.write(part).await?;
         }
-        Err(error) => {
-            if let Err(left) = writer.abort().await {
-                tracing::warn!("giving up a copy: {}", left.in_full());
-            }
-            Err(error)
-        }
+        Ok(())
     }
+    .await;
+    finished(writer, ended).await
+}
+
+/// Ends a writer as what it was for has ended. What was sent of an object that fails is gone when
+/// this returns: the process may end then.
+pub(crate) async fn finished(writer: Box<dyn Writer>, ended: Result<()>) -> Result<Metadata> {
+    let Err(error) = ended else { return writer.finish().await };
+    if let Err(left) = writer.abort().await {
+        tracing::warn!("giving up an upload: {}", left.in_full());
+    }
+    Err(error)
 }
 
 /// Runs on while what came before is written, where there is a runtime to do so; ends when it is
@@ -99,7 +139,7 @@ async fn by_itself<T: Send + 'static>(
         Ok(read) => read,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(crate::Error::unavailable("a copy", error)),
+            Err(error) => Err(Error::unavailable("a copy", error)),
         },
     }
 }
@@ -177,6 +217,27 @@ mod tests {
                 assert_eq!(read, store.read_range("a", range.clone(), None).await.unwrap());
             }
         });
+    }
+
+    #[test]
+    fn copies_that_are_given_up_leave_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let locator = Locator::new(dir.path());
+        let (from, to) = (locator.open("mem://given up/a").unwrap(), locator.open("b").unwrap());
+        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tokio.block_on(async {
+            let size = usize::try_from(3 * RANGE_BYTES).unwrap();
+            from.store.put("a", vec![7; size].into(), PutOptions::default()).await.unwrap();
+            let mut left = RANGE_BYTES + 1;
+            let passed = |bytes| {
+                left = u64::saturating_sub(left, bytes);
+                left > 0
+            };
+            let copied = copy_while(from, to.clone(), PutOptions::default(), passed).await;
+            assert!(copied.unwrap_err().in_full().contains("the copy was given up"));
+            assert!(!to.store.exists(&to.key).await.unwrap());
+        });
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0, "what was written is removed");
     }
 
     #[test]

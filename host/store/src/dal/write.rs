@@ -11,7 +11,9 @@ use opendal_core::raw::{OpCopy, OpDelete, OpRename, OpWrite};
 
 use super::{DalStore, Identity, Layout, Pieces, error, read, transport};
 use crate::adapters::random;
-use crate::{Attributes, Error, GetOptions, Metadata, PutMode, PutOptions, Result, Store};
+use crate::{
+    Attributes, Error, GetOptions, Metadata, PutMode, PutOptions, Result, Store, transfer,
+};
 
 /// Parts of an object on their way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -257,10 +259,6 @@ pub(super) async fn copy(
         false => options,
     };
     let read = store.get(from, GetOptions::default().if_match(source.etag));
-    let mut body = read.await?.body;
-    let mut writer = store.writer(to, options).await?;
-    while let Some(part) = body.try_next().await? {
-        writer.write(part).await?;
-    }
-    writer.finish().await
+    let body = read.await?.body;
+    transfer::poured(body, store.writer(to, options).await?).await
 }

@@ -75,6 +75,33 @@ where
     }
 }
 
+/// What is to us an error about one of several keys, which has a code and no status.
+pub(super) fn of_key(location: String, code: &str, message: &str) -> Error {
+    let operation = None;
+    let source: Source = redact(&[code, message].join(", ")).into();
+    match code {
+        "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "TooManyRequests"
+        | "ServiceUnavailable" => Error::Throttled { location, operation, wait: None, source },
+        "InternalError" | "OperationAborted" | "RequestTimeout" | "RequestTimeTooSkewed" => {
+            Error::Unavailable { location, operation, source }
+        }
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "InvalidAccessKeyId"
+        | "ExpiredToken" | "InvalidToken" => {
+            Error::PermissionDenied { location, operation, source }
+        }
+        "NotImplemented" => Error::Unsupported {
+            location,
+            operation,
+            reason: "it has not implemented what was asked",
+        },
+        _ => Error::Generic { location, operation, source },
+    }
+}
+
 /// An error without an answer.
 fn unanswered<E>(location: String, error: &SdkError<E, HttpResponse>) -> Error
 where
@@ -127,7 +154,7 @@ fn said<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>, status: u16)
 }
 
 /// An error and all its sources, without what is said twice.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for error in std::iter::successors(Some(error), |error| error.source()) {
         let text = error.to_string();

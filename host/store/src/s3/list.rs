@@ -13,18 +13,18 @@ pub(super) async fn page(store: &S3Store, prefix: &str, options: &ListOptions) -
     let mut after = options.after.clone();
     loop {
         let output = ask(store, (prefix, after.as_deref()), options.limit, false).await?;
-        let mut entries = entries(&output);
-        let last = entries.last().map(|entry| entry.key.clone());
-        let more = output.is_truncated() == Some(true);
-        let next = last.filter(|_| more);
-        let Some(slashes) = options.slashes else { return Ok(Page { entries, next }) };
-        let depth = |key: &str| key[prefix.len()..].matches('/').count();
-        // On behind a directory that lies too deep, without reading the rest of it.
-        let next = next.map(|next| match depth(&next) > slashes {
-            true => format!("{}{}", above(prefix, &next, slashes), char::MAX),
-            false => next,
-        });
-        entries.retain(|entry| depth(&entry.key) <= slashes);
+        let (mut entries, last) = listed(&output);
+        let mut next = last.filter(|_| output.is_truncated() == Some(true));
+        if let Some(slashes) = options.slashes {
+            let depth = |key: &str| key[prefix.len()..].matches('/').count();
+            // On behind a directory that lies too deep, without reading the rest of it.
+            next = next.map(|next| match depth(&next) > slashes {
+                true => format!("{}{}", above(prefix, &next, slashes), char::MAX),
+                false => next,
+            });
+            entries.retain(|entry| depth(&entry.key) <= slashes);
+        }
+        // A page may have nothing but the names of directories that some programs make.
         if !entries.is_empty() || next.is_none() {
             return Ok(Page { entries, next });
         }
@@ -37,21 +37,29 @@ pub(super) async fn directory(
     prefix: &str,
     options: &ListOptions,
 ) -> Result<Directory> {
-    let output = ask(store, (prefix, options.after.as_deref()), options.limit, true).await?;
-    let entries = entries(&output);
-    let decode = decoder(&output);
-    let prefixes = output.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
+    let after = options.after.as_deref();
     // Stores differ in whether the key after which they list has its directory listed again.
-    let said = options.after.as_deref().and_then(|after| directory::of(prefix, after));
-    let directories: Vec<_> = prefixes
-        .map(decode)
-        .filter(|found| said.is_none_or(|said| found.as_str() > said))
-        .collect();
-    let last_entry = entries.last().map(|entry| entry.key.clone());
-    let last_directory = directories.last().map(|last| format!("{last}{}", char::MAX));
-    let more = output.is_truncated() == Some(true);
-    let next = last_entry.max(last_directory).filter(|_| more);
-    Ok(Directory { entries, directories, next })
+    let said = after.and_then(|after| directory::of(prefix, after));
+    let mut limit = options.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    loop {
+        let output = ask(store, (prefix, after), Some(limit), true).await?;
+        let (entries, last) = listed(&output);
+        let decode = decoder(&output);
+        let prefixes = output.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
+        let directories: Vec<_> = prefixes
+            .map(decode)
+            .filter(|found| said.is_none_or(|said| found.as_str() > said))
+            .collect();
+        let last_directory = directories.last().map(|last| format!("{last}{}", char::MAX));
+        let next = last.max(last_directory);
+        let more = output.is_truncated() == Some(true);
+        // What was said before may fill a page alone; what follows it is in a longer one.
+        if more && next.is_none() && limit < PAGE_MAX {
+            limit = (2 * limit).min(PAGE_MAX);
+            continue;
+        }
+        return Ok(Directory { entries, directories, next: next.filter(|_| more) });
+    }
 }
 
 /// The directory of a key at which it is too deep: the first `slashes` ones, and one more.
@@ -79,16 +87,19 @@ async fn ask(
     list.send().await.map_err(|error| error::of(&store.url(prefix), &error))
 }
 
-fn entries(output: &ListObjectsV2Output) -> Vec<Entry> {
+/// The objects of an answer, and the last name in it, which may be none of them.
+fn listed(output: &ListObjectsV2Output) -> (Vec<Entry>, Option<String>) {
     let decode = decoder(output);
     let entry = |object: &aws_sdk_s3::types::Object| {
         let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
         let metadata = read::metadata(size, object.e_tag(), object.last_modified());
         Some(Entry { key: decode(object.key()?), metadata })
     };
-    let entries = output.contents().iter().filter_map(entry);
+    let mut entries: Vec<Entry> = output.contents().iter().filter_map(entry).collect();
+    let last = entries.last().map(|entry| entry.key.clone());
     // Names that end with `/` are how some programs make a directory; no key of ours is one.
-    entries.filter(|entry| !entry.key.ends_with('/')).collect()
+    entries.retain(|entry| !entry.key.ends_with('/'));
+    (entries, last)
 }
 
 fn decoder(output: &ListObjectsV2Output) -> fn(&str) -> String {

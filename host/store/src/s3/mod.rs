@@ -21,6 +21,8 @@ mod conditions;
 mod error;
 mod list;
 mod read;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod write;
 

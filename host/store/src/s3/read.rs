@@ -98,7 +98,7 @@ pub(super) fn quoted(etag: &str) -> String {
 }
 
 /// RFC 9110, 14.1.2: both ends are part of the range.
-fn header(range: &Range<u64>) -> String {
+pub(super) fn header(range: &Range<u64>) -> String {
     format!("bytes={}-{}", range.start, range.end - 1)
 }
 
@@ -116,13 +116,23 @@ fn stream_of(location: String, body: ByteStream) -> BoxStream<'static, Result<By
                 Ok(part) if part.is_empty() => {}
                 Ok(part) => return Some((Ok(part), (body, location))),
                 Err(error) => {
-                    let error = Error::unavailable(&location, error);
+                    let error = broken(&location, error);
                     return Some((Err(error), (ByteStream::default(), location)));
                 }
             }
         }
     })
     .boxed()
+}
+
+/// Why a body ends before its end, or with other bytes than were written.
+fn broken(location: &str, error: aws_sdk_s3::primitives::ByteStreamError) -> Error {
+    let text = error::chain(&error);
+    // The SDK does not let its own kind of error be seen from outside.
+    match text.contains("checksum mismatch") {
+        true => Error::generic(location, format!("the checksum does not match: {text}")),
+        false => Error::unavailable(location, error),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use tokio::task::JoinSet;
 
 use super::{S3Store, conditions, error, read, write};
 use crate::adapters::{TICKET, random};
+use crate::key::encoded;
 use crate::{
     Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Writer,
+    transfer,
 };
 
 /// Bytes of the first parts. The least that S3 takes is 5 MiB.
@@ -29,6 +32,10 @@ const DOUBLED_EVERY: usize = 1_000;
 /// Parts on their way at once. With the one that is gathered this bounds what an upload holds:
 /// 40 MiB at first.
 const PARTS_AT_ONCE: usize = 4;
+
+/// Bytes of a part that the store copies itself: 5 TiB, the most that an object may have, are half
+/// as many parts as it may have.
+const COPIED_BYTES: u64 = 1 << 30;
 
 /// The slowest that a part may go up, in bytes per second.
 const UPLOAD_MIN: u64 = 64 << 10;
@@ -45,6 +52,16 @@ pub(super) struct Upload {
     under_way: JoinSet<Result<CompletedPart>>,
     done: BTreeMap<i32, CompletedPart>,
     failed: bool,
+}
+
+/// A part that the store copies.
+struct Copied {
+    id: String,
+    number: i32,
+    from: String,
+    /// Of which version of the object it is.
+    etag: String,
+    range: Range<u64>,
 }
 
 struct Target {
@@ -128,6 +145,31 @@ impl Upload {
         Ok(())
     }
 
+    /// Has the store copy all parts of an object.
+    async fn copy(&mut self, from: &str, source: &Metadata) -> Result<()> {
+        let id = self.id.insert(self.target.begin().await?).clone();
+        self.size = source.size;
+        let mut start = 0;
+        while start < source.size {
+            while self.under_way.len() >= PARTS_AT_ONCE {
+                self.arrived().await?;
+            }
+            let range = start..source.size.min(start + COPIED_BYTES);
+            start = range.end;
+            self.parts += 1;
+            let part = Copied {
+                id: id.clone(),
+                number: self.parts,
+                from: from.to_owned(),
+                etag: source.etag.clone(),
+                range,
+            };
+            let target = Arc::clone(&self.target);
+            self.under_way.spawn(async move { target.copied(part).await });
+        }
+        Ok(())
+    }
+
     /// Waits for one part.
     async fn arrived(&mut self) -> Result<()> {
         let Some(joined) = self.under_way.join_next().await else { return Ok(()) };
@@ -162,6 +204,18 @@ impl Upload {
     }
 }
 
+/// Copies an object that is larger than one request copies. Its bytes do not leave the store.
+pub(super) async fn copy(
+    store: &S3Store,
+    (from, source): (&str, &Metadata),
+    to: &str,
+    options: PutOptions,
+) -> Result<Metadata> {
+    let mut upload = Upload::new(store.clone(), to, options);
+    let copied = upload.copy(from, source).await;
+    transfer::finished(Box::new(upload), copied).await
+}
+
 #[async_trait]
 impl Writer for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
@@ -179,7 +233,16 @@ impl Writer for Upload {
         if self.failed {
             return Err(Error::generic(self.target.url(), "the upload failed before"));
         }
-        self.end().await
+        match self.end().await {
+            Ok(metadata) => Ok(metadata),
+            // The process may end after this, and what was sent must not stay.
+            Err(error) => {
+                if let Err(left) = self.abort().await {
+                    tracing::warn!(error = %left, "an upload was left behind");
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
@@ -276,6 +339,27 @@ impl Target {
         Ok(part
             .set_e_tag(output.e_tag().map(str::to_owned))
             .set_checksum_crc32(output.checksum_crc32().map(str::to_owned))
+            .build())
+    }
+
+    async fn copied(&self, part: Copied) -> Result<CompletedPart> {
+        let bytes = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
+        self.ask(bytes, || self.copy_part(&part).boxed()).await
+    }
+
+    async fn copy_part(&self, part: &Copied) -> Result<CompletedPart> {
+        let copy = self.store.client().await?.upload_part_copy().bucket(self.store.bucket());
+        let copy = copy.key(&self.key).upload_id(&part.id).part_number(part.number);
+        let copy =
+            copy.copy_source(format!("{}/{}", encoded(self.store.bucket()), encoded(&part.from)));
+        let copy = copy.copy_source_range(read::header(&part.range));
+        let copy = copy.copy_source_if_match(read::quoted(&part.etag));
+        let output = copy.send().await.map_err(|error| error::of(&self.url(), &error))?;
+        let result = output.copy_part_result();
+        Ok(CompletedPart::builder()
+            .part_number(part.number)
+            .set_e_tag(result.and_then(|it| it.e_tag()).map(str::to_owned))
+            .set_checksum_crc32(result.and_then(|it| it.checksum_crc32()).map(str::to_owned))
             .build())
     }
 

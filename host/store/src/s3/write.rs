@@ -7,15 +7,17 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
-use super::upload::Upload;
+use super::upload::{self, Upload};
 use super::{S3Store, conditions, error, read};
 use crate::key::encoded;
-use crate::{Error, GetOptions, Metadata, Operation, PutMode, PutOptions, Result, Store, Writer};
+use crate::{
+    Error, GetOptions, Metadata, Operation, PutMode, PutOptions, Result, Store, Writer, transfer,
+};
 
 /// From this size on an object goes up in parts, side by side; each is tried again by itself.
 const PARTS_FROM: usize = 64 << 20;
 
-/// What one request may copy; above it bytes pass through this process.
+/// What one request may copy; above it an object is copied in parts.
 const COPY_MAX: u64 = 5 << 30;
 
 /// Keys of one `DeleteObjects`.
@@ -34,8 +36,8 @@ pub(super) async fn put(
         conditions::require(store, key, &options.mode, Operation::Put).await?;
     } else if body.len() >= PARTS_FROM {
         let mut upload = Upload::new(store.clone(), key, options);
-        upload.write(body).await?;
-        return Box::new(upload).finish().await;
+        let written = upload.write(body).await;
+        return transfer::finished(Box::new(upload), written).await;
     }
     put_object(store, key, body, &options).await
 }
@@ -123,11 +125,16 @@ pub(super) async fn delete_many(store: &S3Store, keys: &[String]) -> Result<()> 
             }
             Err(error) => return Err(error::of(&store.to_string(), &error)),
         };
-        let failed = output.errors().iter().find(|error| error.code() != Some("NoSuchKey"));
-        if let Some(failed) = failed {
+        let failed = output.errors().iter().filter(|error| error.code() != Some("NoSuchKey"));
+        let mut failed = failed.map(|failed| {
             let location = store.url(failed.key().unwrap_or_default());
-            let text = [failed.code(), failed.message()].map(Option::unwrap_or_default).join(", ");
-            return Err(Error::generic(location, text));
+            let [code, message] = [failed.code(), failed.message()].map(Option::unwrap_or_default);
+            error::of_key(location, code, message)
+        });
+        // All are asked for again where one may pass; one that will not says so at once.
+        if let Some(first) = failed.next() {
+            let lasting = if first.retry() { failed.find(|error| !error.retry()) } else { None };
+            return Err(lasting.unwrap_or(first));
         }
     }
     Ok(())
@@ -153,17 +160,16 @@ pub(super) async fn copy(
         return Ok(source);
     }
     if options.mode != PutMode::Overwrite || source.size > COPY_MAX {
-        let if_match = GetOptions::default().if_match(source.etag);
-        let mut body = store.get(from, if_match).await?.body;
         let options = match options.attributes == crate::Attributes::default() {
             true => PutOptions { attributes, ..options },
             false => options,
         };
-        let mut writer = store.writer(to, options).await?;
-        while let Some(part) = body.try_next().await? {
-            writer.write(part).await?;
+        if options.mode == PutMode::Overwrite {
+            return upload::copy(store, (from, &source), to, options).await;
         }
-        return writer.finish().await;
+        let if_match = GetOptions::default().if_match(source.etag);
+        let body = store.get(from, if_match).await?.body;
+        return transfer::poured(body, store.writer(to, options).await?).await;
     }
     let mut copy = store.client().await?.copy_object().bucket(store.bucket()).key(to);
     copy = copy.copy_source(format!("{}/{}", encoded(store.bucket()), encoded(from)));

@@ -3,8 +3,9 @@
 //! Tokens come from `auth_url` by version 1 of the protocol (TempAuth, and what else speaks it),
 //! and again when one has run out; or `endpoint` and `token` say them, as of Keystone.
 //!
-//! - An object is one request, up to the 5 GiB that Swift takes. One of unknown length is streamed;
-//!   what breaks off leaves nothing, and is not tried again.
+//! - An object is one request, so that one of more than 5 GiB, the most that Swift takes in one,
+//!   cannot be written. One of unknown length is streamed; what breaks off leaves nothing, and is
+//!   not tried again.
 //! - Put-if-absent is Swift's, which is tried out: it sees an object that was there before, and may
 //!   let several writers win that come at once. There is no put-if-match.
 //! - Objects in segments are read as they are. Of theirs that are removed or replaced the segments
@@ -13,6 +14,8 @@
 
 mod account;
 mod list;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::fmt;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use reqwest::header::{
     CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE,
 };
@@ -34,6 +37,7 @@ use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
     Operation, Page, Patience, PutMode, PutOptions, Result, Row, Store, Writer, http, key,
     probe::{self, Probe},
+    transfer,
 };
 
 /// The row of `swift:`.
@@ -332,12 +336,8 @@ impl Store for SwiftStore {
                 false => options,
             };
             let read = self.get(from, GetOptions::default().if_match(source.etag));
-            let mut body = read.await?.body;
-            let mut writer = self.writer(to, options).await?;
-            while let Some(part) = body.try_next().await? {
-                writer.write(part).await?;
-            }
-            return writer.finish().await;
+            let body = read.await?.body;
+            return transfer::poured(body, self.writer(to, options).await?).await;
         }
         let location = self.url(to);
         let path = HeaderValue::from_str(&format!("/{}", self.path(from)));

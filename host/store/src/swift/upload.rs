@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -11,10 +12,13 @@ use reqwest::{Client, Method};
 
 use super::{SwiftStore, headers_of, written};
 use crate::http::{self, Streamed};
-use crate::{Error, Guard, Metadata, PutOptions, Result, Store, Writer};
+use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
 /// Up to so many bytes an object is one piece, which is tried again where a stream cannot be.
 const PIECE_BYTES: usize = 8 << 20;
+
+/// The slowest that bytes may go up, in bytes per second.
+const UPLOAD_MIN: u64 = 64 << 10;
 
 /// An object on its way up.
 pub(super) struct Upload {
@@ -55,23 +59,40 @@ impl Upload {
     }
 
     async fn send_gathered(&mut self) -> Result<()> {
-        self.gathered_bytes = 0;
-        for piece in std::mem::take(&mut self.gathered) {
-            let is_sent = self.begun().await?.send(piece).await;
-            self.check(is_sent).await?;
+        let bytes = std::mem::take(&mut self.gathered_bytes);
+        let pieces = std::mem::take(&mut self.gathered);
+        self.begin().await?;
+        let stream = self.begun()?;
+        let send = async {
+            for piece in pieces {
+                if !stream.send(piece).await {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        let is_sent = self.once(bytes, send).await?;
+        self.check(is_sent).await
+    }
+
+    /// Begins the request, where that is not done yet.
+    async fn begin(&mut self) -> Result<()> {
+        if self.stream.is_some() {
+            return Ok(());
         }
+        // A stream cannot begin anew with another token: one that has run out is seen here.
+        let location = self.store.url(&self.key);
+        let none = (HeaderMap::new(), Bytes::new());
+        let ask = || async {
+            let asked = self.store.ask(Method::HEAD, "", &none.0, &none.1).await?;
+            http::check(&location, asked).await.map(drop)
+        };
+        self.store.0.patience.request(self.asked(&location, 0), ask).await?;
+        self.stream = Some(self.open()?);
         Ok(())
     }
 
-    /// The request, which begins with the first piece.
-    async fn begun(&mut self) -> Result<&Streamed> {
-        if self.stream.is_none() {
-            // A stream cannot begin anew with another token: one that has run out is seen here.
-            let none = (HeaderMap::new(), Bytes::new());
-            let asked = self.store.ask(Method::HEAD, "", &none.0, &none.1).await?;
-            http::check(&self.store.url(&self.key), asked).await?;
-            self.stream = Some(self.open()?);
-        }
+    fn begun(&self) -> Result<&Streamed> {
         let nothing = || Error::generic(self.store.url(&self.key), "nothing was begun");
         self.stream.as_ref().ok_or_else(nothing)
     }
@@ -79,10 +100,35 @@ impl Upload {
     /// The error of a request that has ended before its body.
     async fn check(&mut self, is_sent: bool) -> Result<()> {
         let Some(stream) = self.stream.take_if(|_| !is_sent) else { return Ok(()) };
-        let (location, mode) = (self.store.url(&self.key), &self.options.mode);
-        let response = stream.answer(&location).await?;
-        written(&location, response, self.size, mode).await?;
-        Err(Error::unavailable(location, "the answer came before all was sent"))
+        self.answer(stream).await?;
+        let early = "the answer came before all was sent";
+        Err(Error::unavailable(self.store.url(&self.key), early))
+    }
+
+    /// The answer to a request, whose last bytes may still be on their way.
+    async fn answer(&self, stream: Streamed) -> Result<Metadata> {
+        let location = self.store.url(&self.key);
+        let answer = async {
+            let response = stream.answer(&location).await?;
+            written(&location, response, self.size, &self.options.mode).await
+        };
+        self.once(PIECE_BYTES, answer).await
+    }
+
+    /// Does a part of the one request, which is not made again, as long as so many bytes may take.
+    async fn once<T>(
+        &self,
+        bytes: usize,
+        part: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let location = self.store.url(&self.key);
+        self.store.0.patience.once(self.asked(&location, bytes), part).await
+    }
+
+    fn asked<'a>(&self, location: &'a str, bytes: usize) -> Request<'a> {
+        let sent = Duration::from_secs(bytes as u64 / UPLOAD_MIN);
+        let time = self.store.0.patience.policy().answer + sent;
+        Request { operation: Operation::Write, location, time }
     }
 
     fn open(&self) -> Result<Streamed> {
@@ -107,17 +153,19 @@ impl Upload {
             return guarded.put(&self.key, whole.freeze(), self.options.clone()).await;
         }
         self.send_gathered().await?;
-        let is_sent = self.begun().await?.end().await;
+        self.begin().await?;
+        let stream = self.begun()?;
+        let is_sent = self.once(PIECE_BYTES, async { Ok(stream.end().await) }).await?;
         self.check(is_sent).await?;
         let location = self.store.url(&self.key);
         let nothing = || Error::generic(&location, "nothing was sent");
         let stream = self.stream.take().ok_or_else(nothing)?;
-        let response = stream.answer(&location).await?;
-        let metadata = written(&location, response, self.size, &self.options.mode).await?;
-        match metadata.etag.is_empty() {
-            true => self.store.head(&self.key).await,
-            false => Ok(metadata),
+        let metadata = self.answer(stream).await?;
+        if !metadata.etag.is_empty() {
+            return Ok(metadata);
         }
+        let head = || self.store.head(&self.key);
+        self.store.0.patience.request(self.asked(&location, 0), head).await
     }
 }
 
