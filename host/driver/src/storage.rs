@@ -25,6 +25,9 @@
 //! URLs are taken literally, and what has no scheme is a path. An object appears under its name
 //! whole or not at all; a reader sees one version of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,12 +37,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 pub use samara_store::{
     Attributes, Discovered as Found, Error, Metadata, Operation, PutMode, PutOptions, Verb,
 };
-use samara_store::{GetOptions, ListOptions, Location, Locator, StoreExt, transfer};
+use samara_store::{GetOptions, ListOptions, Location, Locator, StoreExt, is_trial, transfer};
 use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::builder::Io;
 use crate::{Builder, Executor, Settings};
@@ -62,14 +66,27 @@ pub struct Storage {
 pub struct Reader {
     /// What is known of the whole object.
     pub metadata: Metadata,
-    body: BoxStream<'static, Result<Bytes>>,
+    body: Body,
     io: Handle,
+}
+
+/// Pieces that are still to come.
+type Pieces = BoxStream<'static, Result<Bytes>>;
+
+/// The rest of an object that is read.
+enum Body {
+    Idle(Pieces),
+    /// The next piece is on its way, whether somebody waits for it or not.
+    Busy(JoinSet<(Result<Option<Bytes>>, Pieces)>),
+    /// What follows is not known.
+    Failed,
 }
 
 /// An object that is written piece by piece. It appears when [`finish`](Self::finish) succeeds; one
 /// that is dropped before leaves nothing.
 pub struct Writer {
     inner: Option<Box<dyn samara_store::Writer>>,
+    failed: bool,
     url: String,
     io: Handle,
 }
@@ -160,7 +177,8 @@ impl Storage {
         let at = self.locator.open(url)?;
         let opened = async move { at.store.get(&at.key, GetOptions::default()).await };
         let object = self.run(opened).await?;
-        Ok(Reader { metadata: object.metadata, body: object.body, io: self.io.clone() })
+        let body = Body::Idle(object.body);
+        Ok(Reader { metadata: object.metadata, body, io: self.io.clone() })
     }
 
     /// Writes an object, in place of one that is there.
@@ -222,6 +240,8 @@ impl Storage {
     /// Lists the objects whose URLs begin so, at any depth, by the bytes of their names. It is a
     /// beginning, not a directory: `mem://a/b` has `mem://a/b`, `mem://a/bc` and `mem://a/b/c`.
     ///
+    /// Objects that a store is [tried out](samara_store::is_trial) with are not among them.
+    ///
     /// # Errors
     ///
     /// `InvalidUrl`, `UnknownScheme`; the stream says what the store says.
@@ -236,7 +256,8 @@ impl Storage {
                 let page = this.page(&at, options.clone()).await?;
                 let rest = page.next.map(|next| options.after(next));
                 let root = at.store.to_string();
-                let found = page.entries.into_iter().map(move |entry| {
+                let shown = page.entries.into_iter().filter(move |e| !is_trial(&at.key, &e.key));
+                let found = shown.map(move |entry| {
                     Ok(Found { url: format!("{root}{}", entry.key), metadata: entry.metadata })
                 });
                 Ok(Some((stream::iter(found), (this, rest))))
@@ -261,11 +282,12 @@ impl Storage {
             let at = at.clone();
             async move {
                 let Some(options) = options else { return Ok::<_, Error>(None) };
-                let (asked, root) = (options.clone(), at.store.to_string());
+                let (asked, root, below) = (options.clone(), at.store.to_string(), at.key.clone());
                 let listed = async move { at.store.list_directory(&at.key, asked).await };
                 let page = this.run(listed).await?;
                 let rest = page.next.map(|next| options.after(next));
-                let objects = page.entries.into_iter().map(|entry| {
+                let shown = page.entries.into_iter().filter(|e| !is_trial(&below, &e.key));
+                let objects = shown.map(|entry| {
                     let url = format!("{root}{}", entry.key);
                     Entry::Object(Found { url, metadata: entry.metadata })
                 });
@@ -329,6 +351,23 @@ impl Storage {
     ) -> Result<Metadata> {
         let (source, target) = (self.locator.open(from)?, self.locator.open(to)?);
         self.run(transfer::copy(source, target, PutOptions::default(), passed)).await
+    }
+
+    /// Copies an object on conditions as [`copy_watched`](Self::copy_watched) does, until `passed`
+    /// says that it is to be given up. Then it waits until what was written is removed.
+    ///
+    /// # Errors
+    ///
+    /// As for `copy`; `Generic` where it was given up.
+    pub async fn copy_while(
+        &self,
+        from: &str,
+        to: &str,
+        options: PutOptions,
+        passed: impl FnMut(u64) -> bool + Send + 'static,
+    ) -> Result<Metadata> {
+        let (source, target) = (self.locator.open(from)?, self.locator.open(to)?);
+        self.run(transfer::copy_while(source, target, options, passed)).await
     }
 
     /// Moves an object: copies it, and removes the first once the copy is there whole.
@@ -458,7 +497,7 @@ impl Storage {
         let at = self.locator.open(url)?;
         let url = at.url();
         let inner = self.run(async move { at.store.writer(&at.key, options).await }).await?;
-        Ok(Writer { inner: Some(inner), url, io: self.io.clone() })
+        Ok(Writer { inner: Some(inner), failed: false, url, io: self.io.clone() })
     }
 
     async fn page(&self, at: &Location, options: ListOptions) -> Result<samara_store::Page> {
@@ -494,18 +533,32 @@ impl Executor {
 impl Reader {
     /// The next piece, none of them empty; none at the end.
     ///
+    /// Its future may be dropped before it ends: the next call has what that one would have had.
+    ///
     /// # Errors
     ///
-    /// `Precondition` where the object changes while it is read.
+    /// `Precondition` where the object changes while it is read; every call after one that failed.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let mut body = std::mem::replace(&mut self.body, stream::empty().boxed());
-        let (next, body) = on(&self.io, async move {
-            let next = body.try_next().await;
-            Ok((next, body))
-        })
-        .await?;
-        self.body = body;
-        next
+        self.body = match std::mem::replace(&mut self.body, Body::Failed) {
+            Body::Idle(mut body) => {
+                let mut under_way = JoinSet::new();
+                under_way.spawn_on(async move { (body.try_next().await, body) }, &self.io);
+                Body::Busy(under_way)
+            }
+            other => other,
+        };
+        let joined = match &mut self.body {
+            Body::Busy(under_way) => under_way.join_next().await,
+            _ => None,
+        };
+        self.body = Body::Failed;
+        let Some(joined) = joined else {
+            return Err(Error::generic("a reader of an object", "an earlier read failed"));
+        };
+        let (next, body) = ended(joined)?;
+        let next = next?;
+        self.body = Body::Idle(body);
+        Ok(next)
     }
 }
 
@@ -524,10 +577,15 @@ impl Writer {
     ///
     /// `OutOfSpace` and the like; the writer is of no more use then.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let Some(mut inner) = self.inner.take() else { return Err(self.spent()) };
-        let written = async move { inner.write(bytes).await.map(|()| inner) };
-        self.inner = Some(on(&self.io, written).await?);
-        Ok(())
+        let inner = if self.failed { None } else { self.inner.take() };
+        let Some(mut inner) = inner else { return Err(self.spent()) };
+        // Also where the future is dropped half way.
+        self.failed = true;
+        let write = async move { Ok((inner.write(bytes).await, inner)) };
+        let (written, inner) = on(&self.io, write).await?;
+        self.inner = Some(inner);
+        self.failed = written.is_err();
+        written
     }
 
     /// Completes the object.
@@ -536,8 +594,20 @@ impl Writer {
     ///
     /// `AlreadyExists` for one of [`Storage::writer_if_absent`]; else as [`write`](Self::write).
     pub async fn finish(mut self) -> Result<Metadata> {
-        let Some(inner) = self.inner.take() else { return Err(self.spent()) };
+        let inner = if self.failed { None } else { self.inner.take() };
+        let Some(inner) = inner else { return Err(self.spent()) };
         on(&self.io, inner.finish()).await
+    }
+
+    /// Gives the object up, and waits until the store has removed what was sent. Dropping the
+    /// writer does the same in the background, which the end of the process may cut short.
+    ///
+    /// # Errors
+    ///
+    /// Where something may have been left.
+    pub async fn abort(mut self) -> Result<()> {
+        let Some(inner) = self.inner.take() else { return Ok(()) };
+        on(&self.io, inner.abort()).await
     }
 
     fn spent(&self) -> Error {
@@ -564,111 +634,14 @@ async fn on<T: Send + 'static>(
     io: &Handle,
     request: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
-    let ended = io.spawn(request).map(|joined| match joined {
-        Ok(ended) => ended,
-        // A request ends early only by a panic, which goes on where it was awaited, or because its
-        // threads are gone.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::generic("a request to a store", error)),
-        },
-    });
-    ended.await
+    ended(io.spawn(request).await)?
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Keys of a directory with all kinds of neighbours.
-    const KEYS: &[&str] =
-        &["d/a", "d/b!", "d/b/1", "d/b/2/3", "d/b/\u{10FFFF}x", "d/b0", "d/c/1", "d0", "e"];
-
-    fn storage(name: &str) -> (Storage, String) {
-        let storage = Storage::new().unwrap();
-        let root = format!("mem://samara storage {name}/");
-        for key in KEYS {
-            crate::block_on(storage.put(&format!("{root}{key}"), key.to_string())).unwrap();
-        }
-        (storage, root)
-    }
-
-    #[test]
-    fn a_directory_is_listed_without_what_lies_deeper() {
-        let (storage, root) = storage("entries");
-        let listed = |at: &str| {
-            let entries = storage.entries(&format!("{root}{at}")).unwrap();
-            let entries: Vec<Entry> = crate::block_on(entries.try_collect()).unwrap();
-            let name = |entry: Entry| match entry {
-                Entry::Object(found) => found.url[root.len()..].to_owned(),
-                Entry::Directory(url) => url[root.len()..].to_owned(),
-            };
-            entries.into_iter().map(name).collect::<Vec<_>>()
-        };
-        assert_eq!(listed("d"), ["d/a", "d/b!", "d/b/", "d/b0", "d/c/"]);
-        assert_eq!(listed("d/"), listed("d"));
-        assert_eq!(listed(""), ["d/", "d0", "e"]);
-        assert!(listed("none").is_empty());
-    }
-
-    #[test]
-    fn objects_are_read_and_written_in_pieces_and_copied_between_stores() {
-        let (storage, root) = storage("pieces");
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("out/file.bin").to_str().unwrap().to_owned();
-        let content: Bytes = (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
-        crate::block_on(async {
-            let mut writer = storage.writer(&format!("{root}big")).await?;
-            for piece in content.chunks(999_999) {
-                writer.write(Bytes::copy_from_slice(piece)).await?;
-            }
-            assert_eq!(writer.finish().await?.size, 3_000_000);
-            storage.copy(&format!("{root}big"), &file).await?;
-            let mut reader = storage.reader(&file).await?;
-            assert_eq!(reader.metadata.size, 3_000_000);
-            let mut read = Vec::new();
-            while let Some(piece) = reader.next().await? {
-                read.extend_from_slice(&piece);
-            }
-            assert!(read == content, "{} bytes", read.len());
-            assert_eq!(storage.get_range(&file, 2_999_999..9_000_000).await?.len(), 1);
-            storage.delete(&file).await
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn a_writer_that_is_dropped_leaves_nothing() {
-        let storage = Storage::new().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("never").to_str().unwrap().to_owned();
-        crate::block_on(async {
-            let mut writer = storage.writer(&file).await.unwrap();
-            writer.write("half".into()).await.unwrap();
-        });
-        assert!(matches!(crate::block_on(storage.head(&file)), Err(Error::NotFound { .. })));
-        let prefix = format!("{}/", dir.path().display());
-        let listed = storage.list(&prefix).unwrap().try_collect::<Vec<_>>();
-        assert_eq!(crate::block_on(listed).unwrap(), []);
-    }
-
-    #[test]
-    fn one_of_many_writers_succeeds_where_nothing_was() {
-        let storage = Storage::new().unwrap();
-        let url = "mem://samara storage once/x";
-        let writers = (0..32).map(|n| storage.put_if_absent(url, n.to_string()));
-        let written = crate::block_on(futures::future::join_all(writers));
-        assert_eq!(written.iter().filter(|result| result.is_ok()).count(), 1);
-        let finished =
-            crate::block_on(async { storage.writer_if_absent(url).await?.finish().await });
-        assert!(matches!(finished, Err(Error::AlreadyExists { .. })), "{finished:?}");
-    }
-
-    #[test]
-    fn an_executors_storage_outlives_the_executor() {
-        let storage = Executor::builder().slots(1).progress(false).build().unwrap().storage();
-        let url = "mem://samara storage executor/x";
-        crate::block_on(storage.put(url, "here")).unwrap();
-        assert_eq!(crate::block_on(storage.get(url)).unwrap(), "here");
-    }
+/// What a task came to. It ends early only by a panic, which goes on where it was awaited, or
+/// because its threads are gone.
+fn ended<T>(joined: Result<T, JoinError>) -> Result<T> {
+    joined.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => Error::generic("a request to a store", error),
+    })
 }
