@@ -35,6 +35,15 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
 
+/// Somebody wants no more of it.
+#[derive(Debug)]
+struct Interrupted(&'static str);
+
+/// Makes an error that ends the command with code 130.
+pub(crate) fn interrupted(message: &'static str) -> anyhow::Error {
+    Interrupted(message).into()
+}
+
 /// Prints an error and says with which code to end.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(is_broken_pipe) {
@@ -42,9 +51,10 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     chain(error.chain());
-    ExitCode::from(match error.chain().any(is_usage) {
-        true => USAGE,
-        false => PLATFORM,
+    ExitCode::from(match () {
+        () if error.is::<Interrupted>() => INTERRUPTED,
+        () if error.chain().any(is_usage) => USAGE,
+        () => PLATFORM,
     })
 }
 
@@ -84,6 +94,16 @@ impl fmt::Display for Usage {
 }
 
 impl Error for Usage {}
+
+// === impl Interrupted ===
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Interrupted {}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! How far a copy is, where somebody looks.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -8,7 +9,11 @@ use crate::globals::Globals;
 
 /// Bytes that have passed, of all. Clones are the same bar.
 #[derive(Debug, Clone)]
-pub(super) struct Bar(ProgressBar);
+pub(super) struct Bar(Arc<Shown>);
+
+/// Ends with the last of them.
+#[derive(Debug)]
+struct Shown(ProgressBar);
 
 // === impl Bar ===
 
@@ -24,20 +29,30 @@ impl Bar {
             "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
         );
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
-        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        Self::of(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    /// A bar that nobody sees.
+    #[cfg(test)]
+    pub(super) fn hidden() -> Self {
+        Self::of(ProgressBar::hidden())
+    }
+
+    fn of(bar: ProgressBar) -> Self {
+        Self(Arc::new(Shown(bar)))
     }
 
     pub(super) fn passed(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.0.0.inc(bytes);
     }
 
     /// Says something beside the bar.
     pub(super) fn say(&self, text: &str) {
-        self.0.suspend(|| crate::report::say(format_args!("{text}")));
+        self.0.0.suspend(|| crate::report::say(format_args!("{text}")));
     }
 }
 
-impl Drop for Bar {
+impl Drop for Shown {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -1,16 +1,18 @@
 //! `samara storage get`, `put` and `cp`: objects between stores, files and pipes.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use samara::Storage;
-use samara::storage::{Error, Found, Metadata};
+use samara::storage::{Error, Found, Metadata, PutOptions, Writer};
 
 use super::bar::Bar;
+use super::together::Together;
 use super::{Place, REMOVED_TOGETHER, REQUESTS, count};
 use crate::globals::Globals;
+use crate::interrupt::interrupted;
 use crate::report::{say, usage};
 
 /// The name that stands for standard input or output.
@@ -109,6 +111,14 @@ struct Copy {
     size: u64,
 }
 
+// === impl How ===
+
+impl How {
+    fn options(self) -> PutOptions {
+        if self.if_absent { PutOptions::if_absent() } else { PutOptions::default() }
+    }
+}
+
 pub(super) async fn get(
     storage: &Storage,
     arguments: &GetArguments,
@@ -186,30 +196,25 @@ async fn make(
     how: How,
     globals: &Globals,
 ) -> Result<(u64, u64)> {
-    let bar = Bar::new(copies.iter().map(|copy| copy.size).sum(), globals);
-    let done = stream::iter(copies).map(|copy| {
-        let bar = bar.clone();
-        async move {
-            let done = match how.if_absent {
-                true => storage.copy_if_absent(&copy.from, &copy.to).await,
-                false => {
-                    let passed = move |bytes| bar.passed(bytes);
-                    storage.copy_watched(&copy.from, &copy.to, passed).await
-                }
-            };
-            let done = done.with_context(|| format!("cannot copy {} to {}", copy.from, copy.to))?;
-            Ok::<_, anyhow::Error>((copy, done))
-        }
+    let bar = &Bar::new(copies.iter().map(|copy| copy.size).sum(), globals);
+    let together = &Together::default();
+    let done = stream::iter(copies).take_while(|_| future::ready(!together.has_stopped()));
+    let done = done.map(|copy| async move {
+        let names = (copy.from.as_str(), copy.to.as_str());
+        let copied = together.copy(storage, names, how.options(), bar).await?;
+        Ok::<_, anyhow::Error>(copied.map(|metadata| (copy, metadata)))
     });
-    let mut done = done.buffered(how.jobs.max(1));
     let (mut total, mut bytes) = (0, 0);
-    while let Some((copy, metadata)) = done.try_next().await? {
+    let done = done.buffered(how.jobs.max(1)).boxed();
+    let each = |(copy, metadata): (&Copy, Metadata)| {
         total += 1;
         bytes += metadata.size;
         if globals.verbosity.verbose {
             bar.say(&format!("{} -> {}", copy.from, copy.to));
         }
-    }
+        Ok(())
+    };
+    together.all(done, interrupted()?, each).await?;
     Ok((total, bytes))
 }
 
@@ -277,8 +282,10 @@ fn below(all: Vec<Found>, beginning: &str) -> Vec<(String, Found)> {
     all.into_iter().map(|found| (name(&found.url), found)).collect()
 }
 
-/// Refuses copies that would undo each other.
+/// Refuses copies that would undo each other: they are made side by side, in no order.
 fn distinct(copies: Vec<Copy>) -> Result<Vec<Copy>> {
+    let sources: BTreeMap<&str, &str> =
+        copies.iter().map(|copy| (copy.from.as_str(), copy.to.as_str())).collect();
     let mut targets: BTreeMap<&str, &str> = BTreeMap::new();
     for Copy { from, to, .. } in &copies {
         if from == to {
@@ -287,6 +294,12 @@ fn distinct(copies: Vec<Copy>) -> Result<Vec<Copy>> {
         if let Some(other) = targets.insert(to, from) {
             return Err(usage(format!(
                 "{other} and {from} would both become {to}; copy them one by one"
+            )));
+        }
+        if let Some(next) = sources.get(to.as_str()) {
+            return Err(usage(format!(
+                "{from} would become {to}, which would become {next} itself; take them one by one, \
+                 or by way of a place that is not among the sources"
             )));
         }
     }
@@ -332,17 +345,26 @@ async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals)
         true => storage.writer_if_absent(target).await?,
         false => storage.writer(target).await?,
     };
-    let mut input = io::stdin();
-    loop {
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
-        let read = (&mut input).take(PIECE_BYTES as u64).read_to_end(&mut piece);
-        match read.context("cannot read standard input")? {
-            0 => break,
-            _ => writer.write(piece.into()).await?,
+    if let Err(error) = pour(&mut io::stdin(), &mut writer).await {
+        // What was sent is removed before the command ends.
+        if let Err(left) = writer.abort().await {
+            say(format_args!("{left}"));
         }
+        return Err(error);
     }
     let Metadata { size, .. } = writer.finish().await?;
     finish("copied", 1, size, globals)
+}
+
+async fn pour(input: &mut (impl Read + Send), writer: &mut Writer) -> Result<()> {
+    loop {
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        let read = (&mut *input).take(PIECE_BYTES as u64).read_to_end(&mut piece);
+        match read.context("cannot read standard input")? {
+            0 => return Ok(()),
+            _ => writer.write(piece.into()).await?,
+        }
+    }
 }
 
 async fn write_pipe(storage: &Storage, source: &str) -> Result<()> {
@@ -373,6 +395,9 @@ mod tests {
         let error = distinct(vec![copy("a/x", "c/x"), copy("b/x", "c/x")]).unwrap_err();
         assert!(error.to_string().contains("a/x and b/x would both become c/x"), "{error}");
         assert!(distinct(vec![copy("a", "a")]).is_err());
-        assert_eq!(distinct(vec![copy("a", "b"), copy("b", "c")]).unwrap().len(), 2);
+        let error = distinct(vec![copy("b", "c"), copy("a", "b")]).unwrap_err();
+        assert!(error.to_string().contains("a would become b, which would become c"), "{error}");
+        assert!(distinct(vec![copy("a", "b"), copy("b", "a")]).is_err());
+        assert_eq!(distinct(vec![copy("a", "b"), copy("c", "d")]).unwrap().len(), 2);
     }
 }

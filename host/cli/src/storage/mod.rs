@@ -6,6 +6,7 @@ mod copy;
 mod list;
 mod remove;
 mod sync;
+mod together;
 
 use std::process::ExitCode;
 

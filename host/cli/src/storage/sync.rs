@@ -4,15 +4,17 @@ use std::cmp::Ordering;
 use std::io::{self, Write};
 use std::pin::Pin;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::stream::Peekable;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use samara::Storage;
-use samara::storage::{Error, Found};
+use samara::storage::{Error, Found, PutOptions};
 
 use super::bar::Bar;
+use super::together::Together;
 use super::{REMOVED_TOGETHER, REQUESTS, count};
 use crate::globals::Globals;
+use crate::interrupt::interrupted;
 use crate::report::{say, usage};
 use crate::units;
 
@@ -59,34 +61,40 @@ pub(super) async fn sync(
     if source.starts_with(&target) || target.starts_with(&source) {
         return Err(usage(format!("{source} and {target}: one is a part of the other")));
     }
+    if arguments.delete && storage.list(&source)?.try_next().await?.is_none() {
+        return Err(usage(format!(
+            "{source} has no object, so that --delete would remove all that {target} has; is it \
+             the right source? To remove them: samara storage rm --recursive {target}"
+        )));
+    }
     let steps = steps(
         (storage.list(&source)?.boxed().peekable(), &source),
         (storage.list(&target)?.boxed().peekable(), &target),
     );
-    let bar = Bar::new(0, globals);
-    let bar = &bar;
+    let (bar, together) = (Bar::new(0, globals), Together::default());
+    let (bar, together) = (&bar, &together);
     let (source, target) = (&source, &target);
     let (mut copied, mut bytes, mut same, mut gone) = (0, 0, 0, Vec::new());
-    let mut done = steps
+    let done = steps
+        .take_while(|_| future::ready(!together.has_stopped()))
         .map(|step| async move {
             let step = step?;
             if let Some(Step::Copy { name, .. }) = &step
                 && !arguments.dry_run
             {
                 let (from, to) = (format!("{source}{name}"), format!("{target}{name}"));
-                let bar = bar.clone();
-                let copied = storage.copy_watched(&from, &to, move |bytes| bar.passed(bytes));
-                copied.await.with_context(|| format!("cannot copy {from} to {to}"))?;
+                let copied = together.copy(storage, (&from, &to), PutOptions::default(), bar);
+                return Ok(copied.await?.map(|_| step));
             }
-            Ok::<_, anyhow::Error>(step)
+            Ok::<_, anyhow::Error>(Some(step))
         })
         .buffered(arguments.jobs.max(1))
         .boxed();
-    while let Some(step) = done.try_next().await? {
+    let each = |step: Option<Step>| -> Result<()> {
         let shown = match step {
             None => {
                 same += 1;
-                continue;
+                return Ok(());
             }
             Some(Step::Copy { name, size }) => {
                 (copied, bytes) = (copied + 1, bytes + size);
@@ -96,15 +104,16 @@ pub(super) async fn sync(
                 gone.push(format!("{target}{name}"));
                 format!("remove {target}{name}")
             }
-            Some(Step::Remove(_)) => continue,
+            Some(Step::Remove(_)) => return Ok(()),
         };
         match arguments.dry_run {
             true => writeln!(io::stdout(), "{shown}")?,
             false if globals.verbosity.verbose => bar.say(&shown),
             false => {}
         }
-    }
-    drop(done);
+        Ok(())
+    };
+    together.all(done, interrupted()?, each).await?;
     if arguments.dry_run {
         return Ok(());
     }

@@ -259,3 +259,138 @@ fn no_more_is_removed_than_was_named() {
     assert_eq!(storage(&place, &["rm", "--json", "-r", "data"]).ok(), "{\"removed\":1}\n");
     assert_eq!(files(&place), ["database/c.txt"]);
 }
+
+#[test]
+fn what_is_moved_is_there_once_and_nothing_is_lost() {
+    let place = place();
+    place.file("chain/a", "first").file("chain/sub/a", "second");
+    // Copies are made side by side, and the sources removed after them: `chain/sub/a` would be gone.
+    wrong(
+        &place,
+        &["mv", "-r", "chain", "chain/sub"],
+        &expect![[r#"
+            exit 2
+            error: file://[DIR]/chain/a would become file://[DIR]/chain/sub/a, which would become file://[DIR]/chain/sub/sub/a itself; take them one by one, or by way of a place that is not among the sources
+        "#]],
+    );
+    wrong(
+        &place,
+        &["cp", "-r", "chain", "chain/sub"],
+        &expect![[r#"
+            exit 2
+            error: file://[DIR]/chain/a would become file://[DIR]/chain/sub/a, which would become file://[DIR]/chain/sub/sub/a itself; take them one by one, or by way of a place that is not among the sources
+        "#]],
+    );
+    assert_eq!(storage(&place, &["cp", "chain/sub/a", "-"]).ok(), "second");
+    wrong(
+        &place,
+        &["mv", "data/a.txt", "-"],
+        &expect![[r#"
+            exit 2
+            error: a pipe is not moved; `-` is for get, put and cp
+        "#]],
+    );
+    wrong(
+        &place,
+        &["mv", "--if-absent", "data/a.txt", "data/b.txt"],
+        &expect![[r#"
+            exit 3
+            error: cannot copy file://[DIR]/data/a.txt to file://[DIR]/data/b.txt
+              caused by: file://[DIR]/data/b.txt: exists already
+        "#]],
+    );
+    let moved = storage(&place, &["mv", "data/a.txt", "renamed"]);
+    assert_eq!(moved.stderr, "moved 1 object, 5 B\n");
+    assert_eq!(
+        storage(&place, &["mv", "--json", "data/b.txt", "to/"]).ok(),
+        "{\"bytes\":4,\"moved\":1}\n"
+    );
+    assert_eq!(
+        storage(&place, &["mv", "-r", "data", "chain", "all"]).stderr,
+        "moved 4 objects, 16 B\n"
+    );
+    let wanted = [
+        "all/a",
+        "all/b/deep.txt",
+        "all/b/deeper/x.csv",
+        "all/sub/a",
+        "database/c.txt",
+        "renamed",
+        "to/b.txt",
+    ];
+    assert_eq!(files(&place), wanted);
+    assert_eq!(storage(&place, &["cp", "all/sub/a", "-"]).ok(), "second");
+}
+
+#[test]
+fn a_place_is_made_like_another_and_never_emptied_by_a_slip() {
+    let place = place();
+    let synced = |arguments: &[&str]| storage(&place, &[&["sync"], arguments].concat()).stderr;
+    let all = "copied 4 objects, 14 B; 0 were the same; removed 0\n";
+    assert_eq!(synced(&["data", "mirror"]), all);
+    assert_eq!(synced(&["data", "mirror"]), "copied 0 objects, 0 B; 4 were the same; removed 0\n");
+    wrong(
+        &place,
+        &["sync", "--delete", "dada", "mirror"],
+        &expect![[r#"
+            exit 2
+            error: file://[DIR]/dada/ has no object, so that --delete would remove all that file://[DIR]/mirror/ has; is it the right source? To remove them: samara storage rm --recursive file://[DIR]/mirror/
+        "#]],
+    );
+    wrong(
+        &place,
+        &["sync", "data", "data/b"],
+        &expect![[r#"
+            exit 2
+            error: file://[DIR]/data/ and file://[DIR]/data/b/: one is a part of the other
+        "#]],
+    );
+    place.file("data/b.txt", "longer");
+    std::fs::remove_file(place.path("data/a.txt")).unwrap();
+    let planned = storage(&place, &["sync", "--dry-run", "--delete", "data", "mirror"]).ok();
+    expect![[r#"
+        remove file://[DIR]/mirror/a.txt
+        copy file://[DIR]/data/b.txt -> file://[DIR]/mirror/b.txt
+    "#]]
+    .assert_eq(&place.steady(&planned));
+    assert_eq!(storage(&place, &["cp", "mirror/b.txt", "-"]).ok(), "beta");
+    let copied = "copied 1 object, 6 B; 2 were the same; removed 0\n";
+    assert_eq!(synced(&["data", "mirror"]), copied, "nothing goes unless it is said");
+    let removed = "copied 0 objects, 0 B; 3 were the same; removed 1\n";
+    assert_eq!(synced(&["--delete", "data", "mirror"]), removed);
+    let mirror: Vec<String> =
+        files(&place).into_iter().filter(|name| name.starts_with("mirror")).collect();
+    assert_eq!(mirror, ["mirror/b.txt", "mirror/b/deep.txt", "mirror/b/deeper/x.csv"]);
+}
+
+#[test]
+fn what_a_store_does_not_have_is_refused_by_name() {
+    let place = place();
+    wrong(
+        &place,
+        &["presign", "data/a.txt"],
+        &expect![[r#"
+        exit 3
+        error: file://[DIR]/data/a.txt: the store cannot do this (presign): no presigned URLs
+    "#]],
+    );
+    let late = storage(&place, &["presign", "--expires", "200h", "data/a.txt"]);
+    assert_eq!(late.code, Some(2), "{late:?}");
+    assert!(late.stderr.contains("at most 7 days"), "{late:?}");
+    wrong(
+        &place,
+        &["mb", "mem://bucket"],
+        &expect![[r#"
+        exit 3
+        error: mem://bucket/: the store cannot do this (create bucket): there is no bucket
+    "#]],
+    );
+    wrong(
+        &place,
+        &["rb", "mem://bucket/key"],
+        &expect![[r#"
+        exit 3
+        error: mem://bucket/key: the store cannot do this (remove bucket): a bucket's URL ends with its name: `s3://bucket`
+    "#]],
+    );
+}

@@ -1,0 +1,139 @@
+//! Copies that end together: where one fails, or somebody interrupts, no other is begun, and what
+//! those under way have written is removed before the command ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use futures::channel::oneshot;
+use futures::future::{Either, FutureExt, select};
+use futures::{Stream, StreamExt};
+use samara::Storage;
+use samara::storage::{Metadata, PutOptions};
+
+use super::bar::Bar;
+use crate::report::{interrupted, say};
+
+/// Whether they go on. Clones are about the same copies.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Together(Arc<AtomicBool>);
+
+// === impl Together ===
+
+impl Together {
+    /// Whether no further copy is to be begun.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Makes a copy. None where it was given up because of others.
+    pub(super) async fn copy(
+        &self,
+        storage: &Storage,
+        (from, to): (&str, &str),
+        options: PutOptions,
+        bar: &Bar,
+    ) -> Result<Option<Metadata>> {
+        if self.has_stopped() {
+            return Ok(None);
+        }
+        let (this, bar) = (self.clone(), bar.clone());
+        let passed = move |bytes| {
+            bar.passed(bytes);
+            !this.has_stopped()
+        };
+        match storage.copy_while(from, to, options, passed).await {
+            Ok(metadata) => Ok(Some(metadata)),
+            // What fails because of the first failure, or after it, tells nothing more.
+            Err(_) if self.0.swap(true, Ordering::Relaxed) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot copy {from} to {to}")),
+        }
+    }
+
+    /// Waits for all of them, and hands on what was done; for those under way only, once one has
+    /// failed or the signal has come.
+    pub(super) async fn all<T: Send>(
+        &self,
+        mut done: impl Stream<Item = Result<Option<T>>> + Send + Unpin,
+        signal: oneshot::Receiver<()>,
+        mut each: impl FnMut(T) -> Result<()> + Send,
+    ) -> Result<()> {
+        let mut signal = signal.fuse();
+        let mut failed = None;
+        loop {
+            let error = match select(done.next(), &mut signal).await {
+                Either::Left((None, _)) => break,
+                Either::Left((Some(Ok(None)), _)) => continue,
+                Either::Left((Some(Ok(Some(ended))), _)) => match each(ended) {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                Either::Left((Some(Err(error)), _)) => error,
+                Either::Right(_) => {
+                    say(format_args!("interrupted: gives up what is under way"));
+                    interrupted("interrupted before all was copied")
+                }
+            };
+            self.0.store(true, Ordering::Relaxed);
+            failed.get_or_insert(error);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    /// Copies of large objects, and of one that is not there, to this directory.
+    fn copied(dir: &std::path::Path, names: &[&str], interrupts: bool) -> Result<usize> {
+        let (storage, together) = (Storage::new().unwrap(), Together::default());
+        let bar = Bar::hidden();
+        let (signal, receiver) = oneshot::channel();
+        let mut count = 0;
+        samara::block_on(async {
+            let large = vec![7_u8; 64 << 20];
+            storage.put("mem://together/large", large).await.unwrap();
+            let copies =
+                stream::iter(names).take_while(|_| futures::future::ready(!together.has_stopped()));
+            let copies = copies.enumerate().map(|(n, name)| {
+                let to = dir.join(n.to_string()).to_str().unwrap().to_owned();
+                let (storage, together, bar) = (&storage, &together, &bar);
+                let from = format!("mem://together/{name}");
+                async move { together.copy(storage, (&from, &to), PutOptions::default(), bar).await }
+            });
+            let copies = copies.buffered(2).boxed();
+            if interrupts {
+                signal.send(()).unwrap();
+                return together.all(copies, receiver, |_| Ok(())).await;
+            }
+            let ended = together.all(copies, receiver, |_| {
+                count += 1;
+                Ok(())
+            });
+            let ended = ended.await;
+            drop(signal);
+            ended
+        })?;
+        Ok(count)
+    }
+
+    #[test]
+    fn after_a_failure_no_copy_is_begun_and_those_under_way_are_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = copied(dir.path(), &["large", "none", "large"], false).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot copy mem://together/none"), "{error:#}");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing is left");
+        assert_eq!(copied(dir.path(), &["large"], false).unwrap(), 1);
+    }
+
+    #[test]
+    fn an_interrupt_gives_up_what_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = copied(dir.path(), &["large", "large", "large"], true).unwrap_err();
+        assert!(error.to_string().contains("interrupted"), "{error:#}");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing is left");
+    }
+}
