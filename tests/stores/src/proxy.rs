@@ -48,8 +48,8 @@ struct Message {
     body: Vec<u8>,
 }
 
-/// How long a stalled answer keeps its connection.
-const STALLED: Duration = Duration::from_secs(30);
+/// How long a stalled answer keeps its connection: longer than anybody is to wait for it.
+const STALLED: Duration = Duration::from_mins(5);
 
 /// The longest head of a request or answer.
 const HEAD_MAX: usize = 64 << 10;

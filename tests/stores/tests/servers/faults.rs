@@ -2,18 +2,19 @@
 #![allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use samara_store::conformance::CASES;
+use samara_store::conformance::{CASES, Exceptions};
 use samara_store::{
     Error, GetOptions, Locator, Operation, Policy, PutOptions, Settings, Store, StoreExt,
 };
 use samara_stores::{Fault, HAPROXY, Proxy, Server};
 
 use crate::Check;
+use crate::s3::uploads_end;
 
 /// Every check, by name.
 pub(crate) const CHECKS: &[(&str, Check)] = &[
@@ -48,9 +49,10 @@ fn behind_with(
     (locator, store)
 }
 
+/// Quick to try again, and in no hurry to take a server on a busy machine for one that stalls.
 const QUICK: Policy = Policy {
     attempts: 10,
-    stall: Duration::from_millis(400),
+    stall: Duration::from_secs(10),
     wait: Duration::from_millis(2),
     budget: 10_000,
     ..Policy::REMOTE
@@ -65,25 +67,56 @@ fn dice(number: u64) -> u64 {
 
 /// The suite, with a sixth of the requests failing in all ways.
 async fn faults_everywhere(server: &Server) {
-    let plan = |number, _: &str| match dice(number) {
-        0..3 => Fault::Reset,
-        3..6 => Fault::LostAnswer,
-        6..9 => Fault::Truncated,
-        9..12 => Fault::Status(500),
-        12..15 => Fault::Twice,
-        // Each slows all requests down for a while.
-        15 if number.is_multiple_of(7) => Fault::Status(503),
-        16 if number.is_multiple_of(7) => Fault::Status(429),
-        _ => Fault::None,
+    // The suite itself runs beside this.
+    const BELOW: &str = "faults/everywhere/";
+    let unnamed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&unnamed);
+    let plan = move |number, line: &str| {
+        let fault = match dice(number) {
+            0..3 => Fault::Reset,
+            3..6 => Fault::LostAnswer,
+            6..9 => Fault::Truncated,
+            9..12 => Fault::Status(500),
+            12..15 => Fault::Twice,
+            // Each slows all requests down for a while.
+            15 if number.is_multiple_of(7) => Fault::Status(503),
+            16 if number.is_multiple_of(7) => Fault::Status(429),
+            _ => Fault::None,
+        };
+        let begins = line.contains(BELOW) && line.contains("?uploads");
+        if begins && matches!(fault, Fault::LostAnswer | Fault::Truncated | Fault::Twice) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        fault
     };
     let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
     let (_, store) = behind(server, &proxy, QUICK);
     // What a request done twice answers is what the second one found.
-    let may_differ = ["put_if_absent", "put_if_match", "random", "race", "odd", "many"];
+    let may_differ =
+        ["put_if_absent", "copy_if_absent", "put_if_match", "random", "race", "odd", "many"];
     for case in CASES.iter().filter(|case| !may_differ.iter().any(|it| case.name.contains(it))) {
-        case.run(&*store).await;
+        case.run_with(&*store, BELOW, &Exceptions::default()).await;
     }
     assert!(proxy.requests() > 500, "{} requests", proxy.requests());
+    if server.url().starts_with("s3:") {
+        give_up(&*store, BELOW).await;
+        // But for those whose names nobody was told.
+        uploads_end(server, BELOW, unnamed.load(Ordering::Relaxed)).await;
+    }
+}
+
+/// Begins uploads in parts that come to nothing.
+async fn give_up(store: &dyn Store, below: &str) {
+    for n in 0..8 {
+        let key = format!("{below}given-up/{n}");
+        let mut writer = store.writer(&key, PutOptions::default()).await.expect("writer");
+        writer.write(vec![7; 9 << 20].into()).await.expect("write");
+        match n % 2 {
+            0 => drop(writer),
+            _ => writer.abort().await.expect("abort"),
+        }
+        assert!(!store.exists(&key).await.expect("head"), "{key}");
+    }
 }
 
 async fn write(store: &dyn Store, key: &str, size: usize) -> Bytes {
@@ -94,19 +127,21 @@ async fn write(store: &dyn Store, key: &str, size: usize) -> Bytes {
 
 /// A body that stops coming is cut, and goes on where it ended.
 async fn stalled_bodies(server: &Server) {
+    const STALL: Duration = Duration::from_secs(3);
     let gets = AtomicU64::new(0);
     let plan = move |_, line: &str| match line.starts_with("GET") {
         true if gets.fetch_add(1, Ordering::Relaxed) < 3 => Fault::Stalled,
         _ => Fault::None,
     };
     let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
-    let (locator, store) = behind(server, &proxy, QUICK);
+    let (locator, store) = behind(server, &proxy, Policy { stall: STALL, ..QUICK });
     let bytes = write(&*store, "faults/stalled", 3 << 20).await;
     let begin = Instant::now();
     assert!(store.read("faults/stalled").await.expect("read") == bytes);
-    assert!(begin.elapsed() >= QUICK.stall * 3, "{:?}", begin.elapsed());
-    let requests = &locator.requests()[server.url()];
-    assert_eq!(requests[&Operation::Get], 4, "each goes on where the last one ended");
+    assert!(begin.elapsed() >= STALL * 3, "{:?}", begin.elapsed());
+    // One more for each time that the server itself is as slow.
+    let requests = locator.requests()[server.url()][&Operation::Get];
+    assert!(requests >= 4, "{requests} requests: each goes on where the last one ended");
 }
 
 /// A body that breaks off goes on where it ended: no byte is missing, and none comes twice.
@@ -253,6 +288,7 @@ pub(crate) async fn haproxy(server: &Server) {
     assert!(same.len() == OBJECTS as usize && same.iter().all(|same| *same));
     // Two requests each, and one second's worth of them may pass at once.
     let least = f64::from(2 * OBJECTS - ADMITTED) / f64::from(ADMITTED);
+    // How much longer it takes is the machine's affair.
     let took = began.elapsed().as_secs_f64();
-    assert!((0.8 * least..10.0 * least).contains(&took), "{took} s, and {least} s at least");
+    assert!(took >= 0.8 * least, "{took} s, and {least} s at least");
 }
