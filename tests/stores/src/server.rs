@@ -66,13 +66,21 @@ const WEBDAV: &[(&str, &str)] = &[("USER", "user"), ("PASSWORD", "password")];
 
 const SFTP: &[(&str, &str)] = &[("USER", "user"), ("KEY_FILE", "key_file")];
 
-const NONE: Exceptions = Exceptions { names: &[], breaks: &[], loses_races: false, blinks: false };
+const NONE: Exceptions = Exceptions {
+    names: &[],
+    breaks: &[],
+    loses_races: false,
+    loses_creations: false,
+    blinks: false,
+};
 
 /// It loses some characters of keys in listings, as XML has no way to write them.
-/// Where several replace one version of an object at once, some succeed together, which a trial
-/// finds by chance only.
-const MOTO_LOSES: Exceptions = Exceptions { names: &["new\nline\ttab"], loses_races: true, ..NONE };
-/// The same of races; Ceph 16 looks at the version before it takes the body.
+/// It looks at a condition first and writes then, with nothing to hold others off. Where several
+/// replace one version of an object at once, or write one new object, some succeed together, which a
+/// trial finds by chance only.
+const MOTO_LOSES: Exceptions =
+    Exceptions { names: &["new\nline\ttab"], loses_races: true, loses_creations: true, ..NONE };
+/// The same of races for a version; Ceph 16 looks at the version before it takes the body.
 const CEPH_LOSES: Exceptions = Exceptions { loses_races: true, ..NONE };
 /// A reader may have the name of a file that the next version has just removed; with more than one
 /// copy of each object, which a Swift in earnest has, another copy would answer.
@@ -263,6 +271,11 @@ impl Server {
             Runs::Here { google } => Some(google),
             Runs::Script { .. } => None,
         }
+    }
+
+    /// Which one it is.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     /// The settings of its store.

@@ -53,6 +53,8 @@ pub struct Exceptions {
     pub breaks: &'static [&'static str],
     /// Whether it lets several writers of one version succeed, by chance: a trial may not find out.
     pub loses_races: bool,
+    /// Whether it lets several that write one new object succeed, by chance: a trial may not find out.
+    pub loses_creations: bool,
     /// Whether an object is not there for a moment, by chance, while it is replaced.
     pub blinks: bool,
 }
@@ -89,8 +91,13 @@ pub const ODD_NAMES: &[&str] = &[
     LONG_NAME,
 ];
 
-const NO_EXCEPTIONS: Exceptions =
-    Exceptions { names: &[], breaks: &[], loses_races: false, blinks: false };
+const NO_EXCEPTIONS: Exceptions = Exceptions {
+    names: &[],
+    breaks: &[],
+    loses_races: false,
+    loses_creations: false,
+    blinks: false,
+};
 
 /// A segment of 250 bytes: most file systems take 255.
 const LONG_NAME: &str = concat!(
