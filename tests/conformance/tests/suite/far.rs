@@ -88,26 +88,45 @@ fn same_words(settings: &Settings, server: &Server) {
     });
     let expected = count(&calm, &settings.programs, &file);
 
-    let plan = |number: u64, _: &str| match number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56 {
-        0..8 => Fault::Reset,
-        8..14 => Fault::LostAnswer,
-        14..26 => Fault::Truncated,
-        26..32 => Fault::Status(500),
-        32 => Fault::Status(503),
-        33..40 => Fault::Twice,
-        _ => Fault::None,
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let plan = move |number: u64, line: &str| {
+        let is_read = line.starts_with("GET ") && line.contains("/far/text");
+        // One is enough: it takes as long as everybody's patience.
+        if is_read && counted.fetch_add(1, Ordering::Relaxed) == 3 {
+            return Fault::Stalled;
+        }
+        match (number, number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) {
+            // All at once are asked to come less often, and one later on.
+            (12..20, _) => Fault::Status(503),
+            (24, _) => Fault::Status(429),
+            (_, 0..8) => Fault::Reset,
+            (_, 8..14) => Fault::LostAnswer,
+            (_, 14..26) => Fault::Truncated,
+            (_, 26..32) => Fault::Status(500),
+            (_, 32) => Fault::Status(503),
+            (_, 33..40) => Fault::Twice,
+            _ => Fault::None,
+        }
     };
     let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
     let store = format!("{}far/jobs", server.url());
-    let failing = behind(settings, server, &proxy).store(store).build().expect("executor");
+    // What stalls is waited out: no second attempt takes its place.
+    let failing = behind(settings, server, &proxy).store(store).backups(None);
+    let failing = failing.build().expect("executor");
     assert!(count(&failing, &settings.programs, &url) == expected, "other words");
-    assert!(proxy.requests() > 20, "{} requests", proxy.requests());
+    assert!(proxy.requests() > 24, "{} requests", proxy.requests());
+    assert!(reads.load(Ordering::Relaxed) > 3, "{reads:?} reads: none stalled");
 }
 
 fn named_by_content(settings: &Settings, server: &Server) {
     let proxy = Proxy::start(server.endpoint(), |_, _| Fault::Unconditional).expect("proxy");
     let store = format!("{}far/unconditional", server.url());
-    let executor = behind(settings, server, &proxy).store(&store).build().expect("executor");
+    // It is found out, and not said.
+    let place = server.url().trim_end_matches('/');
+    let builder =
+        behind(settings, server, &proxy).store_setting(place, "conditional_writes", "probe");
+    let executor = builder.store(&store).build().expect("executor");
     let sizes = [300_000_usize, 400_000, 10];
     samara::block_on(async {
         let map = executor.map(&settings.programs, programs::ends::output_of, sizes);
