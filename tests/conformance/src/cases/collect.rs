@@ -179,7 +179,7 @@ fn one_task_is_collected_by_its_reference(context: &Context) {
 
 fn a_job_that_still_runs_is_collected(context: &Context) {
     let executor = context.builder().slots(1).build().unwrap();
-    let job = wait(executor.map(context.programs(), sandbox::sleeps, [1, 1_500, 1])).unwrap();
+    let job = wait(executor.map(context.programs(), sandbox::sleeps, [1, 5_000, 1])).unwrap();
     let reference = sent(&job.reference().unwrap());
     let other = context.builder().build().unwrap();
     let following = wait(other.collect::<u64>(&reference)).unwrap();
@@ -188,7 +188,7 @@ fn a_job_that_still_runs_is_collected(context: &Context) {
     job.detach();
     let values = wait(following.values()).unwrap();
     assert_eq!(values.len(), 3);
-    assert!(values[1] >= 1_500, "{values:?}");
+    assert!(values[1] >= 5_000, "{values:?}");
 }
 
 fn a_reference_to_another_store_or_to_nothing_is_refused(context: &Context) {
