@@ -99,8 +99,23 @@ async fn faults_everywhere(server: &Server) {
     }
     assert!(proxy.requests() > 500, "{} requests", proxy.requests());
     if server.url().starts_with("s3:") {
+        give_up(&*store, BELOW).await;
         // But for those whose names nobody was told.
         uploads_end(server, BELOW, unnamed.load(Ordering::Relaxed)).await;
+    }
+}
+
+/// Begins uploads in parts that come to nothing.
+async fn give_up(store: &dyn Store, below: &str) {
+    for n in 0..8 {
+        let key = format!("{below}given-up/{n}");
+        let mut writer = store.writer(&key, PutOptions::default()).await.expect("writer");
+        writer.write(vec![7; 9 << 20].into()).await.expect("write");
+        match n % 2 {
+            0 => drop(writer),
+            _ => writer.abort().await.expect("abort"),
+        }
+        assert!(!store.exists(&key).await.expect("head"), "{key}");
     }
 }
 
