@@ -208,7 +208,8 @@ mod tests {
         };
         patience.wait(asked_for(2)).unwrap();
         assert_eq!((seen(&waits.asked), seen(&waits.ended)), (2, 0), "nobody wanted it");
-        patience.wait_without_slot(tokio::time::sleep(3 * CANCEL_POLL)).unwrap();
+        let sleep = async { tokio::time::sleep(3 * CANCEL_POLL).await };
+        patience.wait_without_slot(sleep).unwrap();
         assert_eq!(seen(&waits.asked), 2);
         patience.wait(asked_for(3)).unwrap();
         assert_eq!((seen(&waits.asked), seen(&waits.ended)), (3, 1), "it had none at the end");

@@ -605,9 +605,10 @@ mod tests {
         for ended in sleepers {
             ended.blocking_recv().unwrap();
         }
-        let state = pool.lock();
-        assert_eq!((state.computing, state.waiting), (0, 0));
-        drop(state);
+        soon(|| {
+            let state = pool.lock();
+            (state.computing, state.waiting) == (0, 0)
+        });
         pool.close();
     }
 
