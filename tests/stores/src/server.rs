@@ -150,6 +150,7 @@ pub const FAST: Spec = Spec {
         ("odd_names", "names are those of files, and its listings decode them"),
         ("deep_names", "names are those of files"),
         ("random_steps", "its listings decode names"),
+        ("overwrite_race", "it sends one version's bytes with another's checksum then"),
         ("put_if_absent_race", "it loses races; `s3_lost_races_are_found_out` has this case"),
         ("writer_race", "it loses races; `s3_lost_races_are_found_out` has this case"),
     ],
