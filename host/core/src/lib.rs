@@ -38,6 +38,6 @@ pub use crate::outcome::{
 };
 pub use crate::records::{CsvOptions, Records, Terminator};
 pub use crate::runtime::{Cancel, Capacity, Observer, Reach, Runtime, TaskHandler};
-pub use crate::secrets::{Secret, Secrets};
+pub use crate::secrets::{Secret, Secrets, without_passwords};
 pub use crate::task::{Argument, Arguments, Batch, Partition, Task};
 pub use crate::tenant::{Account, Allowance, Caller, Gate, Payer, Share, Tally, Usage};

@@ -12,6 +12,28 @@ pub trait Secrets: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
+/// The text without what stands before the `@` of a URL's authority, for what is shown or logged: `***`
+/// is there instead.
+#[must_use]
+pub fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let end = after.find(['/', '"', '`', ' ']).unwrap_or(after.len());
+        match after[..end].rfind('@') {
+            Some(at) => {
+                shown.push_str("***");
+                rest = &after[at..];
+            }
+            None => rest = after,
+        }
+    }
+    shown.push_str(rest);
+    shown
+}
+
 // === impl Secret ===
 
 impl Secret {

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use samara_core::{Batch, Clock, ComponentId, JobId, Tally};
+use samara_core::{Batch, Clock, ComponentId, JobId, Tally, without_passwords};
 use serde::Serialize;
 
 use crate::file::AuditPlace;
@@ -293,26 +293,6 @@ fn cut(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
-}
-
-/// The text without what stands before the `@` of a URL's authority.
-fn without_passwords(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        shown.push_str(before);
-        let end = after.find(['/', '"', '`', ' ']).unwrap_or(after.len());
-        match after[..end].rfind('@') {
-            Some(at) => {
-                shown.push_str("***");
-                rest = &after[at..];
-            }
-            None => rest = after,
-        }
-    }
-    shown.push_str(rest);
-    shown
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ impl Executor {
 
 impl Set {
     fn setting(&self) -> Setting {
-        let value = values::without_passwords(&self.parsed.text);
+        let value = samara_core::without_passwords(&self.parsed.text);
         Setting { key: self.key, value, origin: self.origin.clone() }
     }
 }

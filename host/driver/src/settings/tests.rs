@@ -298,7 +298,7 @@ fn relative_paths_start_at_their_file_and_others_at_the_working_directory() {
 
 #[test]
 fn passwords_are_not_shown() {
-    let shown = super::values::without_passwords;
+    let shown = samara_core::without_passwords;
     assert_eq!(shown("redis://me:secret@host/x@y"), "redis://***@host/x@y");
     assert_eq!(shown("`a://b:c@d`, `e://f`"), "`a://***@d`, `e://f`");
     assert_eq!(shown("file:///home/a@b"), "file:///home/a@b");

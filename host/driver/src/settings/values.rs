@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use samara_core::Access;
 use samara_core::units::{parse_duration, parse_size};
+use samara_core::{Access, without_passwords};
 use samara_store::Locator;
 use toml::de::{DeString, DeValue};
 
@@ -322,26 +322,6 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let distance = |known: &'a str| (strsim::damerau_levenshtein(&normal, known), known);
     let near = known.into_iter().map(distance).filter(|(distance, _)| *distance <= most);
     near.min().map(|(_, known)| known)
-}
-
-/// The text without what stands before the `@` of a URL's authority.
-pub(super) fn without_passwords(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        shown.push_str(before);
-        let end = after.find(['/', '"', '`', ' ']).unwrap_or(after.len());
-        match after[..end].rfind('@') {
-            Some(at) => {
-                shown.push_str("***");
-                rest = &after[at..];
-            }
-            None => rest = after,
-        }
-    }
-    shown.push_str(rest);
-    shown
 }
 
 /// Texts as a file would say them.
