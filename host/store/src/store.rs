@@ -208,6 +208,9 @@ pub struct Metadata {
 /// more than there is memory for must not end the process.
 const RESERVED_MAX: usize = 256 << 20;
 
+/// Bodies that are held in pieces until all has come, in bytes.
+const GATHERED_LATE_MAX: usize = 16 << 20;
+
 /// An object that was opened for reading.
 pub struct Object {
     /// Describes the whole object.
@@ -334,11 +337,19 @@ impl Object {
         let Some(first) = self.body.try_next().await? else { return Ok(Bytes::new()) };
         let Some(second) = self.body.try_next().await? else { return Ok(first) };
         let length = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
+        let mut pieces = vec![first, second];
+        // Memory that is taken as the last piece comes was another range's a moment before, and is
+        // still mapped; taken as the first one comes it is new, and each page of it a fault. Large
+        // objects are not held twice for that.
+        if length <= GATHERED_LATE_MAX {
+            pieces.extend(self.body.by_ref().try_collect::<Vec<_>>().await?);
+        }
         let mut all = BytesMut::with_capacity(length.min(RESERVED_MAX));
-        all.extend_from_slice(&first);
-        all.extend_from_slice(&second);
-        while let Some(bytes) = self.body.try_next().await? {
-            all.extend_from_slice(&bytes);
+        for piece in pieces {
+            all.extend_from_slice(&piece);
+        }
+        while let Some(piece) = self.body.try_next().await? {
+            all.extend_from_slice(&piece);
         }
         Ok(all.freeze())
     }
