@@ -2,7 +2,7 @@
 //! could do, against other programs, and against files.
 //!
 //! `cargo bench -p samara-benches --bench storage`, or a part of it: `… -- get cp`. The part
-//! `cp-large` copies 4 GiB by way of a real server, and is measured only where it is asked for.
+//! `cp-large` copies 4 GiB, also by way of a real server, and is measured only where it is asked for.
 //! Servers run on this machine (`host/store/ci/README.md`); their data, and what is copied, lie in
 //! `TMPDIR`.
 
@@ -39,8 +39,8 @@ const AT_ONCE: usize = 8;
 /// What is read in ranges.
 const GET_BYTES: u64 = 512 << 20;
 
-/// What is copied to and from a real server where the machine has time for it.
-const CP_LARGE_BYTES: u64 = 4 << 30;
+/// Turns of what takes tens of seconds.
+const LARGE_ROUNDS: usize = 3;
 
 /// What is counted, and in which partitions.
 const TEXT_BYTES: u64 = 512 << 20;
@@ -172,12 +172,33 @@ struct Target {
     name: &'static str,
     variables: Vec<(String, String)>,
     endpoint: String,
+    /// What is copied to and from.
+    url: String,
     /// Whether it keeps what it is given.
     keeps: bool,
 }
 
 fn cp() -> Result<()> {
     let fake = Fake::start()?;
+    copies(&forgetful(&fake, "s3://samara/cp"), fake::OBJECT_BYTES, ROUNDS)
+}
+
+fn cp_large() -> Result<()> {
+    let fake = Fake::start()?;
+    let url = format!("s3://samara/{}", fake::LARGE);
+    copies(&forgetful(&fake, &url), fake::LARGE_BYTES, LARGE_ROUNDS)?;
+    drop(fake);
+    let server = server()?;
+    let said = server.said.iter();
+    let variables = said.filter_map(|(name, value)| Some((name.strip_prefix("ENV_")?, value)));
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let endpoint = server.endpoint().to_owned();
+    let target = Target { name: FAST.name, variables, endpoint, url, keeps: true };
+    copies(&target, fake::LARGE_BYTES, 1)
+}
+
+/// The server of the benches' own, as a target.
+fn forgetful(fake: &Fake, url: &str) -> Target {
     let variables = [
         ("AWS_ENDPOINT_URL", fake.endpoint.as_str()),
         ("AWS_REGION", "us-east-1"),
@@ -185,20 +206,13 @@ fn cp() -> Result<()> {
         ("AWS_SECRET_ACCESS_KEY", "samara-secret"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let endpoint = fake.endpoint.clone();
-    let name = "a server that keeps nothing";
-    let target = Target { name, variables: Vec::from(variables), endpoint, keeps: false };
-    copies(&target, fake::OBJECT_BYTES, ROUNDS)
-}
-
-fn cp_large() -> Result<()> {
-    let server = server()?;
-    let said = server.said.iter();
-    let variables = said.filter_map(|(name, value)| Some((name.strip_prefix("ENV_")?, value)));
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.clone())).collect();
-    let endpoint = server.endpoint().to_owned();
-    let target = Target { name: FAST.name, variables, endpoint, keeps: true };
-    copies(&target, CP_LARGE_BYTES, 1)
+    Target {
+        name: "a server that keeps nothing",
+        variables: Vec::from(variables),
+        endpoint: fake.endpoint.clone(),
+        url: url.to_owned(),
+        keeps: false,
+    }
 }
 
 /// A file, up and down, by ours and by other programs.
@@ -208,7 +222,7 @@ fn copies(target: &Target, size: u64, rounds: usize) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("file");
     fill(&file, size)?;
-    let (what, url) = (format!("cp, {} GiB, {}", size >> 30, target.name), "s3://samara/cp");
+    let (what, url) = (format!("cp, {} GiB, {}", size >> 30, target.name), target.url.as_str());
     let copy = |tool: &str, from: &str, to: &str| {
         let (program, before): (&Path, &[&str]) = match tool {
             "samara" => (&samara, &["storage", "cp", "-q"]),
@@ -221,22 +235,24 @@ fn copies(target: &Target, size: u64, rounds: usize) -> Result<()> {
     let here = file.to_str().context("a path in UTF-8")?;
     let ups = tool_names.map(|tool| Way::new(tool, move || copy(tool, here, url)));
     turns(&format!("{what}, up"), rounds, Vec::from(ups), || Ok(()))?;
-    let there = |tool: &str| directory.path().join(tool);
+    let there = directory.path().join("there");
+    let down = |tool: &str| {
+        copy(tool, url, there.to_str().context("a path in UTF-8")?)?;
+        ensure!(std::fs::metadata(&there)?.len() == size, "{tool} left something out");
+        Ok(())
+    };
+    // Each takes its copy away, within its time, so that memory holds one of them at a time.
     let downs = tool_names.map(|tool| {
-        let to = there(tool);
-        Way::new(tool, move || copy(tool, url, to.to_str().context("a path in UTF-8")?))
+        let (down, there) = (&down, &there);
+        Way::new(tool, move || down(tool).and_then(|()| Ok(std::fs::remove_file(there)?)))
     });
-    turns(&format!("{what}, down"), rounds, Vec::from(downs), || {
-        if target.keeps {
-            let same = Command::new("cmp").arg(&file).arg(there("samara")).status()?;
-            ensure!(same.success(), "what came down is not what went up");
-        }
-        tool_names.iter().try_for_each(|tool| {
-            ensure!(std::fs::metadata(there(tool))?.len() == size, "{tool} left something out");
-            Ok(std::fs::remove_file(there(tool))?)
-        })
-    })
-    .map(drop)
+    turns(&format!("{what}, down"), rounds, Vec::from(downs), || Ok(()))?;
+    if target.keeps {
+        down("samara")?;
+        let same = Command::new("cmp").arg(&file).arg(&there).status()?;
+        ensure!(same.success(), "what came down is not what went up");
+    }
+    Ok(())
 }
 
 /// Runs a program with the server's credentials.

@@ -16,8 +16,14 @@ use crate::say;
 /// The argument that makes a bench this server.
 pub const SERVE: &str = "--serve";
 
-/// The size of every object.
+/// The size of every object but the large ones.
 pub const OBJECT_BYTES: u64 = 1 << 30;
+
+/// The size of objects whose path has [`LARGE`] in it.
+pub const LARGE_BYTES: u64 = 4 << 30;
+
+/// What the keys of large objects have in them.
+pub const LARGE: &str = "large";
 
 /// The bytes that objects repeat.
 const BODY_BYTES: usize = 8 << 20;
@@ -114,8 +120,9 @@ async fn connection(mut stream: TcpStream, body: Arc<[u8]>) -> Result<()> {
                 write.write_all(text(&listing(&asked.path)).as_bytes()).await?;
             }
             ("GET" | "HEAD", range) => {
-                let range = range.unwrap_or(0..OBJECT_BYTES);
-                write.write_all(headers(&range).as_bytes()).await?;
+                let size = size(&asked.path);
+                let range = range.map_or(0..size, |range| range.start..range.end.min(size));
+                write.write_all(headers(&range, size).as_bytes()).await?;
                 let mut left = if asked.method == "GET" { range.end - range.start } else { 0 };
                 while left > 0 {
                     let piece = body.len().min(usize::try_from(left)?);
@@ -173,12 +180,17 @@ async fn head(read: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Asked>> {
     }
 }
 
-fn headers(range: &Range<u64>) -> String {
+/// The size of what a path names.
+fn size(path: &str) -> u64 {
+    if path.contains(LARGE) { LARGE_BYTES } else { OBJECT_BYTES }
+}
+
+fn headers(range: &Range<u64>, size: u64) -> String {
     let (length, last) = (range.end - range.start, range.end - 1);
-    let (status, part) = match length == OBJECT_BYTES {
+    let (status, part) = match length == size {
         true => ("200 OK", String::new()),
         false => {
-            let part = format!("content-range: bytes {}-{last}/{OBJECT_BYTES}\r\n", range.start);
+            let part = format!("content-range: bytes {}-{last}/{size}\r\n", range.start);
             ("206 Partial Content", part)
         }
     };
@@ -199,7 +211,7 @@ fn text(xml: &str) -> String {
 fn ranged(header: &str) -> Option<Range<u64>> {
     let (start, last) = header.strip_prefix("bytes=")?.split_once('-')?;
     let last = last.parse().unwrap_or(u64::MAX - 1);
-    Some(start.parse().ok()?..OBJECT_BYTES.min(last + 1))
+    Some(start.parse().ok()?..last + 1)
 }
 
 /// A page of `ListObjectsV2`: the keys after the one that stands in the query.
