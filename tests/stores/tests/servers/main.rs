@@ -11,6 +11,7 @@ mod files;
 mod google;
 mod s3;
 mod stranger;
+mod sums;
 mod swift;
 mod tokens;
 
@@ -91,14 +92,14 @@ fn main() -> io::Result<ExitCode> {
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
         "apache" => &[KEPT, files::CHECKS, files::CUT],
-        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE],
+        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
         "gcp-storage-emulator" | "redis" => &[KEPT],
-        "google" => &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS],
+        "google" => &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS],
         "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
-        "swift" => &[KEPT, swift::CHECKS],
+        "swift" => &[KEPT, swift::CHECKS, sums::CHECKS],
         // In this mode the server fails on signed URLs, and listings of rights take long.
         "moto-iam" => &[s3::IAM],
         _ => &[],
