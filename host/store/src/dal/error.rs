@@ -3,7 +3,7 @@
 
 use opendal_core::ErrorKind;
 
-use super::transport::{Answer, OTHER_BYTES};
+use super::transport::Answer;
 use crate::error::redact;
 use crate::{Error, PutMode, Source};
 
@@ -25,9 +25,6 @@ pub(super) fn of(location: &str, error: &opendal_core::Error, answer: Answer) ->
     let location = location.to_owned();
     let operation = None;
     let source = said(error, answer.status);
-    if error.message() == OTHER_BYTES {
-        return Error::Checksum { location, operation, source };
-    }
     match (error.kind(), answer.status) {
         (ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory, _)
             if is_about_the_bucket(error.message()) =>

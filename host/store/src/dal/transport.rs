@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
-use opendal_core::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
+use opendal_core::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use crate::digest::Sum;
@@ -54,9 +54,6 @@ const NOT_SENT: &str = "&ifGenerationNotMatch=samara";
 const MEDIA: &str = "/o?uploadType=media&";
 
 const BYTES: &str = "application/octet-stream";
-
-/// What the store has received of a request is not what was sent.
-pub(super) const OTHER_BYTES: &str = "the store has received other bytes than were sent";
 
 tokio::task_local! {
     static ANSWER: RefCell<Answer>;
@@ -116,9 +113,6 @@ impl HttpTransport for Transport {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
         }
         let is_read = request.method() == Method::GET;
-        // Azure says the checksum of each block as it has received it.
-        let is_block = request.method() == Method::PUT && uri.contains("comp=block&");
-        let sent = is_block.then(|| request.body().clone());
         let answered = self.client.fetch(request).await;
         let answer = match &answered {
             Ok(response) => Answer {
@@ -129,13 +123,6 @@ impl HttpTransport for Transport {
             },
             Err(_) => Answer::default(),
         };
-        if let (Some(sent), Ok(response)) = (sent, &answered)
-            && response.status().is_success()
-            && let Some(received) = sum(response)
-            && received != Sum::md5_of(sent)
-        {
-            return Err(Error::new(ErrorKind::Unexpected, OTHER_BYTES).set_temporary());
-        }
         // Outside of `noted` nobody asks.
         ANSWER.try_with(|noted| *noted.borrow_mut() = answer).unwrap_or_default();
         answered

@@ -95,11 +95,13 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
         "gcp-storage-emulator" | "redis" => &[KEPT],
-        "google" => &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS],
+        "google" => {
+            &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
+        }
         "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
-        "swift" => &[KEPT, swift::CHECKS, sums::CHECKS],
+        "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES],
         // In this mode the server fails on signed URLs, and listings of rights take long.
         "moto-iam" => &[s3::IAM],
         _ => &[],

@@ -18,8 +18,11 @@ use crate::Check;
 pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("sums_of_what_comes_are_checked", |server| Box::pin(changed_reads(server))),
     ("sums_of_what_is_received_are_checked", |server| Box::pin(changed_writes(server))),
-    ("sums_of_uploads_in_pieces_are_checked", |server| Box::pin(changed_pieces(server))),
 ];
+
+/// Of stores that say what they have received of an object in pieces.
+pub(crate) const PIECES: &[(&str, Check)] =
+    &[("sums_of_uploads_in_pieces_are_checked", |server| Box::pin(changed_pieces(server)))];
 
 const QUICK: Policy = Policy { wait: Duration::from_millis(2), ..Policy::REMOTE };
 
@@ -126,11 +129,12 @@ async fn changed_writes(server: &Server) {
     store.delete(KEY).await.expect("delete");
 }
 
-/// A part is sent again; of other uploads it is seen in the end, and the object does not stay.
+/// It is seen in the end, and the object does not stay.
 async fn changed_pieces(server: &Server) {
     const KEY: &str = "sums-pieces";
     let (_proxy, changes, store) = behind(server, Fault::FlippedSent);
-    let bytes = bytes(20 << 20);
+    // The bit in the middle is none of those that say how long a chunk is.
+    let bytes = bytes((20 << 20) + 777_777);
     let mut writer = store.writer(KEY, PutOptions::default()).await.expect("writer");
     changes.store(1, Ordering::Relaxed);
     let written = async {
@@ -141,11 +145,6 @@ async fn changed_pieces(server: &Server) {
     };
     let written = written.await;
     assert_eq!(changes.load(Ordering::Relaxed), 0, "nothing was changed");
-    if server.url().starts_with("az:") {
-        assert_eq!(written.expect("it is sent again").size, bytes.len() as u64);
-        assert!(store.read(KEY).await.expect("read") == bytes);
-    } else {
-        is_told(server, written, (KEY, Operation::Write));
-        is_missing(store.head(KEY).await);
-    }
+    is_told(server, written, (KEY, Operation::Write));
+    is_missing(store.head(KEY).await);
 }
