@@ -22,7 +22,7 @@ pub(crate) enum Sum {
 /// A checksum in the making.
 pub(crate) enum Summing {
     Md5(Md5),
-    Crc32c(crc_fast::Digest),
+    Crc32c(Box<crc_fast::Digest>),
 }
 
 // === impl Sum ===
@@ -88,7 +88,9 @@ impl Summing {
     fn like(sum: &Sum) -> Self {
         match sum {
             Sum::Md5(_) => Self::md5(),
-            Sum::Crc32c(_) => Self::Crc32c(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
+            Sum::Crc32c(_) => {
+                Self::Crc32c(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)))
+            }
         }
     }
 
