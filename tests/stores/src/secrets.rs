@@ -86,7 +86,8 @@ pub fn verdict(out: &mut impl Write) -> io::Result<bool> {
     Ok(is_clean)
 }
 
-fn look(target: &str, line: &str) {
+/// Looks at a line that somebody else has logged, as a process that was started.
+pub fn look(target: &str, line: &str) {
     let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
     if secrets.iter().any(|secret| line.contains(secret.as_str())) {
         let line: String = line.chars().take(SHOWN).collect();

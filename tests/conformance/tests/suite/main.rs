@@ -1,8 +1,9 @@
 //! Every case on this machine: the local runtime against each store that needs nothing further.
 //!
 //! The names of the tests begin with the pair: `local+file::objects::…`. Arguments and output are
-//! those of any test binary, as libtest-mimic has them. All that is logged meanwhile in this process
-//! is searched for the credentials of the stores; a find fails the run.
+//! those of any test binary, as libtest-mimic has them. All that is logged meanwhile, in this
+//! process and by hosts that know them, is searched for the credentials of the stores; a find fails
+//! the run.
 #![allow(missing_docs, reason = "a test")]
 
 mod far;
