@@ -22,7 +22,7 @@ pub const WORLD: &str = include_str!("../samara-function/world.wit");
 pub const PACKAGE: &str = "samara:function";
 
 /// The version of the WIT package. Before 1.0 the minor version is the major one, as in semver.
-pub const VERSION: &str = "0.2.0";
+pub const VERSION: &str = "0.2.1";
 
 /// The interface that a component of the world exports, without its version.
 pub const FUNCTIONS: &str = "samara:function/functions";

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::partition::Description;
-use crate::storage::{Entry, Error, Metadata, Page};
+use crate::storage::{Attributes, Entry, Error, Metadata, Page, PutMode, PutOptions};
 use crate::task::{Identity, Level};
 
 /// How many entries a page of a listing holds where the caller leaves it to the host. Small, so
@@ -31,6 +31,7 @@ pub(crate) struct World {
 
 struct Object {
     bytes: Vec<u8>,
+    attributes: Attributes,
     write: u64,
 }
 
@@ -67,22 +68,25 @@ impl World {
         self.objects.get(url).ok_or_else(|| Error::NotFound(url.to_owned()))
     }
 
-    fn put(&mut self, url: &str, bytes: Vec<u8>) -> Result<Metadata, Error> {
+    fn put(&mut self, url: &str, bytes: Vec<u8>, options: PutOptions) -> Result<Metadata, Error> {
+        let there = self.objects.get(url).map(|object| object.metadata().etag);
+        match &options.mode {
+            PutMode::IfAbsent if there.is_some() => {
+                return Err(Error::AlreadyExists(url.to_owned()));
+            }
+            PutMode::IfMatch(etag) if there.as_ref() != Some(etag) => {
+                return Err(Error::PreconditionFailed(format!("{url} is another version")));
+            }
+            _ => {}
+        }
         if !url.contains("://") {
             return Err(Error::Invalid(format!("{url} is not a URL")));
         }
         self.writes += 1;
-        let object = Object { bytes, write: self.writes };
+        let object = Object { bytes, attributes: options.attributes, write: self.writes };
         let metadata = object.metadata();
         self.objects.insert(url.to_owned(), object);
         Ok(metadata)
-    }
-
-    fn put_if_absent(&mut self, url: &str, bytes: Vec<u8>) -> Result<Metadata, Error> {
-        if self.objects.contains_key(url) {
-            return Err(Error::AlreadyExists(url.to_owned()));
-        }
-        self.put(url, bytes)
     }
 }
 
@@ -127,11 +131,19 @@ pub(crate) fn get_range(
 }
 
 pub(crate) fn put(url: &str, bytes: &[u8]) -> Result<Metadata, Error> {
-    with(|world| world.put(url, bytes.to_vec()))
+    put_with(url, bytes, &PutOptions::default())
 }
 
 pub(crate) fn put_if_absent(url: &str, bytes: &[u8]) -> Result<Metadata, Error> {
-    with(|world| world.put_if_absent(url, bytes.to_vec()))
+    put_with(url, bytes, &PutOptions::if_absent())
+}
+
+pub(crate) fn put_with(url: &str, bytes: &[u8], options: &PutOptions) -> Result<Metadata, Error> {
+    with(|world| world.put(url, bytes.to_vec(), options.clone()))
+}
+
+pub(crate) fn attributes(url: &str) -> Result<Attributes, Error> {
+    with(|world| Ok(world.object(url)?.attributes.clone()))
 }
 
 pub(crate) fn delete(url: &str) -> Result<(), Error> {
@@ -161,21 +173,27 @@ pub(crate) fn list(prefix: &str, after: Option<&str>, limit: u32) -> Result<Page
 
 pub(crate) fn copy(source: &str, target: &str) -> Result<Metadata, Error> {
     with(|world| {
-        let bytes = world.object(source)?.bytes.clone();
-        world.put(target, bytes)
+        let Object { bytes, attributes, .. } = world.object(source)?;
+        let (bytes, attributes) = (bytes.clone(), attributes.clone());
+        world.put(target, bytes, PutOptions { attributes, ..PutOptions::default() })
     })
 }
 
 /// An object that is written in pieces.
 pub(crate) struct Writer {
     url: String,
-    if_absent: bool,
+    options: PutOptions,
     bytes: Vec<u8>,
 }
 
 impl Writer {
     pub(crate) fn open(url: &str, if_absent: bool) -> Result<Self, Error> {
-        Ok(Self { url: url.to_owned(), if_absent, bytes: Vec::new() })
+        let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
+        Self::open_with(url, &PutOptions { mode, ..PutOptions::default() })
+    }
+
+    pub(crate) fn open_with(url: &str, options: &PutOptions) -> Result<Self, Error> {
+        Ok(Self { url: url.to_owned(), options: options.clone(), bytes: Vec::new() })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -184,11 +202,8 @@ impl Writer {
     }
 
     pub(crate) fn finish(self) -> Result<Metadata, Error> {
-        let Self { url, if_absent, bytes } = self;
-        with(|world| match if_absent {
-            true => world.put_if_absent(&url, bytes),
-            false => world.put(&url, bytes),
-        })
+        let Self { url, options, bytes } = self;
+        with(|world| world.put(&url, bytes, options))
     }
 }
 

@@ -22,7 +22,7 @@ use bindings::samara::function::{jobs, partition, storage, task, types};
 
 use crate::call::{self, Failure};
 use crate::partition::Description;
-use crate::storage::{Entry, Error, Metadata, Page};
+use crate::storage::{Attributes, Entry, Error, Metadata, Page, PutMode, PutOptions};
 use crate::task::{Identity, Level};
 
 /// What a test sets and sees. In a component that a host calls there is none.
@@ -150,6 +150,23 @@ pub(crate) fn put_if_absent(url: &str, bytes: &[u8]) -> Result<Metadata, Error> 
     Ok(storage::put_if_absent(url, bytes)?.into())
 }
 
+pub(crate) fn put_with(url: &str, bytes: &[u8], options: &PutOptions) -> Result<Metadata, Error> {
+    let attributes = (&options.attributes).into();
+    Ok(storage::put_with(url, bytes, &mode_of(options), &attributes)?.into())
+}
+
+pub(crate) fn attributes(url: &str) -> Result<Attributes, Error> {
+    Ok(storage::get_attributes(url)?.into())
+}
+
+fn mode_of(options: &PutOptions) -> storage::PutMode {
+    match &options.mode {
+        PutMode::Overwrite => storage::PutMode::Overwrite,
+        PutMode::IfAbsent => storage::PutMode::IfAbsent,
+        PutMode::IfMatch(etag) => storage::PutMode::IfMatch(etag.clone()),
+    }
+}
+
 pub(crate) fn delete(url: &str) -> Result<(), Error> {
     Ok(storage::delete(url)?)
 }
@@ -172,6 +189,11 @@ pub(crate) struct Writer(storage::Writer);
 impl Writer {
     pub(crate) fn open(url: &str, if_absent: bool) -> Result<Self, Error> {
         Ok(Self(storage::Writer::open(url, if_absent)?))
+    }
+
+    pub(crate) fn open_with(url: &str, options: &PutOptions) -> Result<Self, Error> {
+        let attributes = (&options.attributes).into();
+        Ok(Self(storage::Writer::open_with(url, &mode_of(options), &attributes)?))
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -306,6 +328,19 @@ impl From<types::Error> for Error {
 impl From<storage::Metadata> for Metadata {
     fn from(it: storage::Metadata) -> Self {
         Self { size: it.size, etag: it.etag, modified_ms: it.modified_ms }
+    }
+}
+
+impl From<&Attributes> for storage::Attributes {
+    fn from(said: &Attributes) -> Self {
+        let user = said.user.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Self { content_type: said.content_type.clone(), user: user.collect() }
+    }
+}
+
+impl From<storage::Attributes> for Attributes {
+    fn from(it: storage::Attributes) -> Self {
+        Self { content_type: it.content_type, user: it.user.into_iter().collect() }
     }
 }
 

@@ -7,6 +7,9 @@
 //! A task may run twice, so what it writes should not depend on the attempt: the same bytes under
 //! the same name, or [`put_if_absent`].
 //!
+//! There are no signed URLs here: who has one may do what it is for from anywhere, so that it would
+//! take a grant of the task out of the sandbox. Programs that run jobs sign them.
+//!
 //! Built natively, the functions work on objects in memory, a set of its own for each thread and
 //! so for each test:
 //!
@@ -24,7 +27,7 @@ mod error;
 mod reader;
 mod writer;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::iter::FusedIterator;
 
 pub use self::error::Error;
@@ -44,6 +47,49 @@ pub struct Metadata {
     pub etag: String,
     /// Last modification in milliseconds since the Unix epoch, where the store knows it.
     pub modified_ms: Option<u64>,
+}
+
+/// What the writer of an object says about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its media type, as in `text/csv`.
+    pub content_type: Option<String>,
+    /// Further names and values. Names are of lower-case letters, digits and `-`, and do not begin
+    /// with `samara-`; values are of printable ASCII. All together have 2 KiB at most.
+    pub user: BTreeMap<String, String>,
+}
+
+/// What a write does where an object exists under the name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PutMode {
+    /// It replaces it.
+    #[default]
+    Overwrite,
+    /// It leaves it, and fails with [`Error::AlreadyExists`].
+    IfAbsent,
+    /// It replaces it if it is the version of this etag; else, and where there is none, it fails
+    /// with [`Error::PreconditionFailed`].
+    IfMatch(String),
+}
+
+/// How to write an object. The default replaces what is there, and says nothing about the object.
+///
+/// ```
+/// use samara_guest::storage::{self, PutOptions};
+///
+/// let options = PutOptions::if_absent().content_type("text/csv").attribute("source", "census");
+/// storage::put_with("mem:///table.csv", b"a,b\n", &options)?;
+/// let said = storage::attributes("mem:///table.csv")?;
+/// assert_eq!(said.content_type.as_deref(), Some("text/csv"));
+/// assert_eq!(said.user["source"], "census");
+/// # Ok::<(), storage::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// What to do where an object exists under the name.
+    pub mode: PutMode,
+    /// What is said about the object. Stores that keep no such things ignore it.
+    pub attributes: Attributes,
 }
 
 /// One object of a listing.
@@ -186,6 +232,46 @@ pub fn put_if_absent(url: &str, bytes: &[u8]) -> Result<Metadata> {
     host::put_if_absent(url, bytes)
 }
 
+/// Writes an object if the one under that name is the version of `etag`, which this replaces. Of
+/// several writers that know the same version exactly one succeeds.
+///
+/// # Errors
+///
+/// [`Error::PreconditionFailed`] where it is another version by now, or there is none;
+/// [`Error::Invalid`] where the store does not keep such conditions; else as for every function here.
+///
+/// ```
+/// use samara_guest::storage::{self, Error};
+///
+/// let first = storage::put("mem:///count", b"1")?;
+/// storage::put_if_match("mem:///count", &first.etag, b"2")?;
+/// let late = storage::put_if_match("mem:///count", &first.etag, b"2");
+/// assert!(matches!(late, Err(Error::PreconditionFailed(_))));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn put_if_match(url: &str, etag: &str, bytes: &[u8]) -> Result<Metadata> {
+    put_with(url, bytes, &PutOptions::if_match(etag))
+}
+
+/// Writes an object on a condition, and says something about it.
+///
+/// # Errors
+///
+/// By the condition [`Error::AlreadyExists`] or [`Error::PreconditionFailed`]; [`Error::Invalid`]
+/// where the store does not keep it, or an attribute cannot be said; else as for every function here.
+pub fn put_with(url: &str, bytes: &[u8], options: &PutOptions) -> Result<Metadata> {
+    host::put_with(url, bytes, options)
+}
+
+/// Reads what the writer of an object said about it; nothing where the store keeps no such things.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] where there is no object; else as for every function here.
+pub fn attributes(url: &str) -> Result<Attributes> {
+    host::attributes(url)
+}
+
 /// Removes an object. Removing one that does not exist succeeds.
 ///
 /// # Errors
@@ -240,6 +326,34 @@ pub fn copy(source: &str, target: &str) -> Result<Metadata> {
 pub fn list(prefix: &str) -> List {
     let pages = Pages { prefix: prefix.to_owned(), after: None, limit: 0, ended: false };
     List { pages, entries: VecDeque::new() }
+}
+
+// === impl PutOptions ===
+
+impl PutOptions {
+    /// Writes only where no object exists under the name.
+    pub fn if_absent() -> Self {
+        Self { mode: PutMode::IfAbsent, ..Self::default() }
+    }
+
+    /// Writes only where the object is the version of this etag.
+    pub fn if_match(etag: impl Into<String>) -> Self {
+        Self { mode: PutMode::IfMatch(etag.into()), ..Self::default() }
+    }
+
+    /// Says of which media type the object is.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.attributes.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Says something further about the object.
+    #[must_use]
+    pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.user.insert(name.into(), value.into());
+        self
+    }
 }
 
 // === impl List ===
@@ -311,6 +425,31 @@ mod tests {
         put("mem:///v", b"first").unwrap();
         let late = get_range_of("mem:///v", &first, 0, 2);
         assert!(matches!(late, Err(Error::PreconditionFailed(_))), "{late:?}");
+    }
+
+    #[test]
+    fn a_version_is_replaced_once_and_says_what_it_is() {
+        let url = "mem:///m";
+        let missing = put_if_match(url, "1", b"x");
+        assert!(matches!(missing, Err(Error::PreconditionFailed(_))), "{missing:?}");
+        let first = put_with(url, b"1", &PutOptions::default().content_type("text/plain")).unwrap();
+        assert_eq!(attributes(url).unwrap().content_type.as_deref(), Some("text/plain"));
+        let mut writers = [(); 2].map(|()| {
+            let options = PutOptions::if_match(&first.etag).attribute("by", "a writer");
+            Writer::create_with(url, &options).unwrap()
+        });
+        for writer in &mut writers {
+            writer.write_all(b"22").unwrap();
+        }
+        let [one, other] = writers;
+        assert_eq!(one.finish().unwrap().size, 2);
+        assert!(matches!(other.finish(), Err(Error::PreconditionFailed(_))));
+        let said = attributes(url).unwrap();
+        assert_eq!((said.content_type, &*said.user["by"]), (None, "a writer"));
+        copy(url, "mem:///m2").unwrap();
+        assert_eq!(attributes("mem:///m2").unwrap().user["by"], "a writer");
+        put(url, b"3").unwrap();
+        assert_eq!(attributes(url).unwrap(), Attributes::default());
     }
 
     #[test]

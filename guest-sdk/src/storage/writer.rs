@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::{Metadata, Result};
+use super::{Metadata, PutOptions, Result};
 use crate::host;
 
 /// How many bytes a writer gathers before it passes them to the host.
@@ -56,6 +56,16 @@ impl Writer {
     /// [`finish`](Self::finish) fails with [`Error::AlreadyExists`](super::Error::AlreadyExists).
     pub fn create_new(url: &str) -> Result<Self> {
         Ok(Self { host: host::Writer::open(url, true)?, buffer: Vec::new() })
+    }
+
+    /// Starts to write an object on a condition, and says something about it.
+    ///
+    /// # Errors
+    ///
+    /// As for every function of [`storage`](super); whether the condition holds is seen at the
+    /// latest by [`finish`](Self::finish).
+    pub fn create_with(url: &str, options: &PutOptions) -> Result<Self> {
+        Ok(Self { host: host::Writer::open_with(url, options)?, buffer: Vec::new() })
     }
 
     /// Completes the object.

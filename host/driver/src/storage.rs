@@ -24,7 +24,12 @@
 //!
 //! URLs are taken literally, and what has no scheme is a path. An object appears under its name
 //! whole or not at all; a reader sees one version of it.
+//!
+//! [`BufReader`] and [`BufWriter`] are objects as files, for what knows `tokio::io` or `std::io`;
+//! [`Reader`] and [`Writer`] pass pieces as they come.
 
+mod buf_reader;
+mod buf_writer;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +50,8 @@ use samara_store::{GetOptions, ListOptions, Location, Locator, StoreExt, is_tria
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
+pub use self::buf_reader::BufReader;
+pub use self::buf_writer::BufWriter;
 use crate::builder::Io;
 use crate::{Builder, Executor, Settings};
 

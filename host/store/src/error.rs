@@ -155,6 +155,18 @@ pub enum Error {
         source: Source,
     },
 
+    /// What came of an object, or what the store has received of one, is not what was sent: its
+    /// checksum says so. Another attempt may succeed; what was read before is not to be used.
+    #[error("{location}: the checksum does not match{}", during(*operation))]
+    Checksum {
+        /// URL of the object.
+        location: String,
+        /// What was asked of the store.
+        operation: Option<Operation>,
+        /// Both checksums, or what the store said.
+        source: Source,
+    },
+
     /// Anything else; another attempt will hardly do better.
     #[error("{location}: the store failed{}", during(*operation))]
     Generic {
@@ -210,7 +222,7 @@ impl Error {
 
     /// Whether the same operation may succeed later although nobody changes anything.
     pub fn retry(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Throttled { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Throttled { .. } | Self::Checksum { .. })
     }
 
     /// The URL that the error is about.
@@ -226,6 +238,7 @@ impl Error {
             | Self::Unsupported { location, .. }
             | Self::Throttled { location, .. }
             | Self::Unavailable { location, .. }
+            | Self::Checksum { location, .. }
             | Self::Generic { location, .. } => location,
             Self::InvalidUrl { url, .. } | Self::UnknownScheme { url, .. } => url,
         }
@@ -239,6 +252,7 @@ impl Error {
             | Self::Throttled { operation, .. }
             | Self::Unavailable { operation, .. }
             | Self::Unsupported { operation, .. }
+            | Self::Checksum { operation, .. }
             | Self::Generic { operation, .. } => *operation,
             _ => None,
         }
@@ -252,6 +266,7 @@ impl Error {
         | Self::Throttled { operation, .. }
         | Self::Unavailable { operation, .. }
         | Self::Unsupported { operation, .. }
+        | Self::Checksum { operation, .. }
         | Self::Generic { operation, .. } = &mut self
         {
             operation.get_or_insert(asked);
@@ -262,6 +277,11 @@ impl Error {
     /// The store cannot be reached; another attempt may succeed.
     pub fn unavailable(location: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::Unavailable { location: location.into(), operation: None, source: source.into() }
+    }
+
+    /// The bytes are not those that were sent.
+    pub fn checksum(location: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::Checksum { location: location.into(), operation: None, source: source.into() }
     }
 
     /// The store failed, and will again.
@@ -317,6 +337,29 @@ impl Error {
             }
             _ => Self::Generic { location, operation, source: error.into() },
         }
+    }
+}
+
+/// The nearest word that `std::io` has; the error itself is the source's.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::NotFound { .. } => io::ErrorKind::NotFound,
+            Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
+            Error::PermissionDenied { .. } => io::ErrorKind::PermissionDenied,
+            Error::InvalidKey { .. }
+            | Error::InvalidUrl { .. }
+            | Error::UnknownScheme { .. }
+            | Error::Settings { .. } => io::ErrorKind::InvalidInput,
+            Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::OutOfSpace { .. } => io::ErrorKind::StorageFull,
+            Error::Checksum { .. } => io::ErrorKind::InvalidData,
+            Error::Precondition { .. }
+            | Error::Throttled { .. }
+            | Error::Unavailable { .. }
+            | Error::Generic { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 

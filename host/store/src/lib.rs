@@ -51,6 +51,9 @@ pub mod conformance;
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "no service needs all of it"))]
 mod dal;
 mod depot;
+#[cfg(feature = "digests")]
+#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "no service needs all of it"))]
+mod digest;
 mod directory;
 mod discover;
 mod error;

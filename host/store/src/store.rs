@@ -35,7 +35,9 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// Opens an object, or a range of it, for reading.
     ///
     /// All bytes of the body are of the version that `metadata` describes: where the object is
-    /// changed in place while it is read, the body ends in `Precondition`.
+    /// changed in place while it is read, the body ends in `Precondition`. Where all of an object
+    /// comes and the store says its checksum, one that does not match is `Checksum`, in the place of
+    /// the last piece.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 
-use samara_guest::storage::{self, Metadata, Reader, Writer};
+use samara_guest::storage::{self, Metadata, PutOptions, Reader, Writer};
 use samara_guest::{Bytes, Result, function};
 
 use crate::Attempt;
@@ -35,6 +35,37 @@ pub fn put_object(url: String, bytes: Bytes) -> Attempt<u64> {
 #[function]
 pub fn put_object_if_absent(url: String, bytes: Bytes) -> Attempt<u64> {
     storage::put_if_absent(&url, &bytes).map(size).into()
+}
+
+/// Replaces one version of an object, and returns its etag.
+#[function]
+pub fn put_object_if_match(url: String, etag: String, bytes: Bytes) -> Attempt<String> {
+    storage::put_if_match(&url, &etag, &bytes).map(|it| it.etag).into()
+}
+
+/// Replaces one version of an object through a writer, and returns its size.
+#[function]
+pub fn write_version(url: String, etag: String, bytes: Bytes) -> Result<Attempt<u64>> {
+    let mut writer = match Writer::create_with(&url, &PutOptions::if_match(etag)) {
+        Ok(writer) => writer,
+        refused => return Ok(refused.map(|_| 0).into()),
+    };
+    writer.write_all(&bytes)?;
+    Ok(writer.finish().map(size).into())
+}
+
+/// Writes an object with a media type and one attribute, and returns its size.
+#[function]
+pub fn put_described(url: String, media: String, name: String, value: String) -> Attempt<u64> {
+    let options = PutOptions::default().content_type(media).attribute(name, value);
+    storage::put_with(&url, b"described", &options).map(size).into()
+}
+
+/// What is said about an object: its media type, and the value of an attribute.
+#[function]
+pub fn read_described(url: String, name: String) -> Attempt<(Option<String>, Option<String>)> {
+    let said = storage::attributes(&url);
+    said.map(|said| (said.content_type, said.user.get(&name).cloned())).into()
 }
 
 /// Removes an object.
@@ -191,6 +222,23 @@ mod tests {
         assert_eq!(page_lengths("mem:///t/".to_owned(), 1), Attempt::Did(vec![1, 1]));
         assert_eq!(delete_object(a.clone()), Attempt::Did(()));
         assert_eq!(refused(head_object(a)), "NotFound");
+    }
+
+    #[test]
+    fn versions_are_replaced_once_and_described() {
+        let url = "mem:///t/version".to_owned();
+        put_object(url.clone(), vec![1].into());
+        let Attempt::Did((_, first)) = head_object(url.clone()) else { panic!("no object") };
+        let next = put_object_if_match(url.clone(), first.clone(), vec![2].into());
+        assert!(matches!(next, Attempt::Did(_)), "{next:?}");
+        let stale = put_object_if_match(url.clone(), first.clone(), vec![3].into());
+        assert_eq!(refused(stale), "PreconditionFailed");
+        let stale = write_version(url.clone(), first, vec![3].into()).unwrap();
+        assert_eq!(refused(stale), "PreconditionFailed");
+        let [media, name, value] = ["text/csv", "source", "census"].map(str::to_owned);
+        let put = put_described(url.clone(), media.clone(), name.clone(), value.clone());
+        assert_eq!(put, Attempt::Did(9));
+        assert_eq!(read_described(url, name), Attempt::Did((Some(media), Some(value))));
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub enum Fault {
     Twice,
     /// The request is done without its conditions.
     Unconditional,
+    /// A bit in the middle of the answer's body is another one.
+    Flipped,
+    /// A bit in the middle of the request's body is another one.
+    FlippedSent,
 }
 
 /// Decides by the number of the request and its first line.
@@ -133,12 +137,13 @@ async fn one(
             // Google's condition stands in the URL.
             request.head = request.head.replace("ifGenerationMatch=", "ignored=");
         }
+        Fault::FlippedSent => flip(&mut request.body),
         _ => {}
     }
     if fault == Fault::Twice {
         request.answer(upstream).await?;
     }
-    let answer = request.answer(upstream).await?;
+    let mut answer = request.answer(upstream).await?;
     let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
     let half = body + (answer.len() - body) / 2;
     match fault {
@@ -150,7 +155,18 @@ async fn one(
             tokio::time::sleep(STALLED).await;
             Ok(())
         }
+        Fault::Flipped => {
+            flip(&mut answer[body..]);
+            client.write_all(&answer).await
+        }
         _ => client.write_all(&answer).await,
+    }
+}
+
+fn flip(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 1;
     }
 }
 
@@ -187,6 +203,12 @@ impl Message {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         while body.len() < length.unwrap_or(0) {
+            if client.read_buf(&mut body).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        // Of one in chunks the last is empty.
+        while header(&head, "transfer-encoding").is_some() && !body.ends_with(b"\r\n0\r\n\r\n") {
             if client.read_buf(&mut body).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -91,7 +91,7 @@ fn a_new_project_is_tested_built_and_run() {
         component  app.wasm
         id         b3:[ID]
         size       [SIZE] ([SIZE])
-        world      samara:function@0.2.0
+        world      samara:function@0.2.1
         functions  2
 
           count(text: Partition) -> Result<Counts>  [pure]

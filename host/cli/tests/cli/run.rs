@@ -45,7 +45,7 @@ fn a_component_is_described() {
         component  hello.wasm
         id         b3:[ID]
         size       [SIZE] ([SIZE])
-        world      samara:function@0.2.0
+        world      samara:function@0.2.1
         functions  2
 
           hello(name: String) -> String  [pure]
@@ -57,7 +57,7 @@ fn a_component_is_described() {
     .assert_eq(&place.steady(&place.samara(&["inspect", hello()]).ok()));
     let json = place.samara(&["inspect", hello(), "--json"]).ok();
     let description: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(description["world"], "samara:function@0.2.0");
+    assert_eq!(description["world"], "samara:function@0.2.1");
     assert_eq!(description["size"], std::fs::metadata(hello()).unwrap().len());
     assert_eq!(description["functions"][0]["name"], "hello");
     assert_eq!(description["functions"][0]["arity"], 1);

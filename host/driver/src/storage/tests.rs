@@ -1,6 +1,12 @@
 //! Tests of storage for programs.
 
+use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
 use super::*;
+use crate::blocking::Wait;
 
 /// Keys of a directory with all kinds of neighbours.
 const KEYS: &[&str] =
@@ -145,4 +151,180 @@ fn an_executors_storage_outlives_the_executor() {
     let url = "mem://samara storage executor/x";
     crate::block_on(storage.put(url, "here")).unwrap();
     assert_eq!(crate::block_on(storage.get(url)).unwrap(), "here");
+}
+
+/// Bytes that are different everywhere, so that one that is missing or comes twice is seen.
+fn content(length: usize) -> Bytes {
+    (0..length).map(|n| (n / 7 + n / 1_000_003 + n % 251).to_le_bytes()[0]).collect()
+}
+
+/// Waits until nothing is in a directory.
+fn is_empty_soon(directory: &Path) -> bool {
+    (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        directory.read_dir().unwrap().count() == 0
+    })
+}
+
+#[test]
+fn an_object_is_read_as_a_file() {
+    let (storage, root) = storage("file read");
+    let (url, all) = (format!("{root}big"), content(21_000_017));
+    storage.put(&url, all.clone()).wait().unwrap();
+    let mut reader = storage.buf_reader(&url).wait().unwrap().blocking();
+    assert_eq!(reader.metadata().size, 21_000_017);
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == all, "{} bytes", read.len());
+    assert_eq!(reader.read(&mut [0; 4]).unwrap(), 0);
+    for (to, at) in [
+        (SeekFrom::Start(5), 5),
+        (SeekFrom::End(-3_000_000), 18_000_017),
+        (SeekFrom::Current(-9_999_999), 10_500_018),
+        (SeekFrom::Start(20_999_999), 20_999_999),
+    ] {
+        assert_eq!(reader.seek(to).unwrap(), at as u64);
+        let mut part = vec![0; 2_500_000.min(all.len() - at)];
+        reader.read_exact(&mut part).unwrap();
+        assert!(part == all[at..at + part.len()], "other bytes at {at}");
+    }
+    assert_eq!(reader.seek(SeekFrom::End(9)).unwrap(), 21_000_026);
+    assert_eq!(reader.read(&mut [0; 4]).unwrap(), 0);
+    assert_eq!(reader.seek(SeekFrom::Start(0)).unwrap(), 0);
+    assert!(reader.seek(SeekFrom::Current(-1)).is_err());
+    assert_eq!(reader.fill_buf().unwrap()[..9], all[..9], "it is where it was");
+}
+
+#[test]
+fn an_object_is_read_and_written_as_a_file_of_an_async_runtime() {
+    let (storage, root) = storage("file async");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (from, to) = (format!("{root}from"), format!("{root}to"));
+        let all = content(9_000_001);
+        storage.put(&from, all.clone()).await.unwrap();
+        let mut reader = storage.buf_reader(&from).await.unwrap();
+        let mut writer = storage.buf_writer(&to).await.unwrap();
+        assert_eq!(tokio::io::copy(&mut reader, &mut writer).await.unwrap(), 9_000_001);
+        assert!(matches!(storage.head(&to).await, Err(Error::NotFound { .. })));
+        assert_eq!(writer.finish().await.unwrap().size, 9_000_001);
+        assert!(storage.get(&to).await.unwrap() == all);
+
+        let mut writer = storage.buf_writer(&to).await.unwrap();
+        writer.write_all(b"one\ntwo").await.unwrap();
+        writer.shutdown().await.unwrap();
+        writer.shutdown().await.unwrap();
+        writer.flush().await.unwrap();
+        assert_eq!(writer.metadata().unwrap().size, 7);
+        assert!(writer.write(b"more").await.is_err());
+        drop(writer);
+        let lines = storage.buf_reader(&to).await.unwrap().lines();
+        let lines = stream::unfold(lines, |mut lines| async {
+            Some((lines.next_line().await.unwrap()?, lines))
+        });
+        assert_eq!(lines.collect::<Vec<_>>().await, ["one", "two"]);
+        let mut reader = storage.buf_reader(&to).await.unwrap();
+        reader.seek(SeekFrom::End(-2)).await.unwrap();
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "wo");
+    });
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_read_is_an_error() {
+    let (storage, root) = storage("file changed");
+    let url = format!("{root}big");
+    storage.put(&url, content(9_000_000)).wait().unwrap();
+    let mut reader = storage.buf_reader(&url).wait().unwrap().blocking();
+    reader.read_exact(&mut [0; 1_000]).unwrap();
+    storage.put(&url, content(9_000_000)).wait().unwrap();
+    let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
+    let source = error.get_ref().and_then(|source| source.downcast_ref::<Error>());
+    assert!(matches!(source, Some(Error::Precondition { .. })), "{error:?}");
+    assert!(error.to_string().contains("big: the object"), "{error}");
+    assert!(reader.read(&mut [0; 9]).is_err(), "that version does not come back");
+    let missing = storage.buf_reader(&format!("{root}none")).wait();
+    assert_eq!(io::Error::from(missing.unwrap_err()).kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_file_that_is_not_finished_leaves_nothing() {
+    let storage = Storage::new().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("never").to_str().unwrap().to_owned();
+    let begun = || {
+        let mut writer = storage.buf_writer(&file).wait().unwrap();
+        crate::block_on(writer.write_all(&content(5_000_000))).unwrap();
+        writer
+    };
+    // In the background.
+    drop(begun());
+    assert!(is_empty_soon(dir.path()));
+    crate::block_on(begun().abort()).unwrap();
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    // Of a program that waits, the end may be near.
+    drop(begun().blocking());
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    begun().blocking().abort().unwrap();
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    // Also where it is all that keeps the threads.
+    let mut last = begun();
+    drop(storage);
+    crate::block_on(last.flush()).unwrap();
+    drop(last);
+    assert!(is_empty_soon(dir.path()));
+}
+
+#[test]
+fn a_file_appears_when_it_is_finished_on_its_condition() {
+    let (storage, root) = storage("file written");
+    let (url, all) = (format!("{root}new"), content(3_500_000));
+    let begin = |options| storage.buf_writer_with(&url, options).wait().unwrap().blocking();
+    let options = PutOptions::if_absent().content_type("text/plain");
+    let (mut one, mut other) = (begin(options), begin(PutOptions::if_absent()));
+    for piece in all.chunks(999) {
+        one.write_all(piece).unwrap();
+    }
+    other.write_all(b"late").unwrap();
+    one.flush().unwrap();
+    assert!(storage.head(&url).wait().is_err(), "flushing is not finishing");
+    let written = one.finish().unwrap();
+    assert!(matches!(other.finish(), Err(Error::AlreadyExists { .. })));
+    assert!(storage.get(&url).wait().unwrap() == all);
+    let said = storage.attributes(&url).wait().unwrap().content_type;
+    assert_eq!(said.as_deref(), Some("text/plain"));
+    let next = begin(PutOptions::if_match(&written.etag));
+    next.finish().unwrap();
+    let stale = begin(PutOptions::if_match(&written.etag)).finish();
+    assert!(matches!(stale, Err(Error::Precondition { .. })), "{stale:?}");
+}
+
+/// A store's writer that fails at its second piece.
+#[derive(Debug)]
+struct Full(u32);
+
+#[async_trait::async_trait]
+impl samara_store::Writer for Full {
+    async fn write(&mut self, _: Bytes) -> Result<()> {
+        self.0 += 1;
+        if self.0 < 2 { Ok(()) } else { Err(Error::generic("x", "it is full")) }
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Metadata> {
+        unreachable!("it has failed")
+    }
+}
+
+#[test]
+fn a_file_whose_write_failed_does_not_look_written() {
+    let storage = Storage::new().unwrap();
+    let mut writer = storage.buf_writer("mem://samara storage full/x").wait().unwrap();
+    writer.replace(Box::new(Full(0)));
+    let mut writer = writer.blocking();
+    let written = (0..8).try_for_each(|_| writer.write_all(&[7; 1 << 20]));
+    assert!(written.unwrap_err().get_ref().unwrap().source().unwrap().to_string().contains("full"));
+    assert!(writer.write(b"more").is_err() && writer.flush().is_err());
+    let finished = writer.finish().unwrap_err();
+    assert!(finished.in_full().contains("an earlier write failed"), "{finished:?}");
 }

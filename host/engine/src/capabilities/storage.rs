@@ -6,11 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use samara_core::Access;
 use samara_store::{
-    GetOptions, ListOptions, Location, Metadata as Stored, PutMode, PutOptions, StoreExt, is_trial,
+    Attributes as Said, GetOptions, ListOptions, Location, Metadata as Stored, PutMode as Mode,
+    PutOptions, StoreExt, is_trial,
 };
 use wasmtime::component::Resource;
 
-use crate::bindings::samara::function::storage::{Entry, Host, HostWriter, Metadata, Page};
+use crate::bindings::samara::function::storage::{
+    Attributes, Entry, Host, HostWriter, Metadata, Page, PutMode,
+};
 use crate::bindings::samara::function::types::Error;
 use crate::budget::Held;
 use crate::failure::store_error;
@@ -21,6 +24,9 @@ const PAGE_ENTRIES_MAX: u32 = 1000;
 
 /// What a writer holds at most: four parts of 8 MiB that are on their way, and one that is gathered.
 const WRITER_BYTES_MAX: u64 = 40 << 20;
+
+/// Bytes of what a guest says about an object, which travel in headers: what S3 takes.
+const ATTRIBUTES_BYTES_MAX: usize = 2 << 10;
 
 /// What storage calls leave behind for the task's outcome.
 #[derive(Debug, Default)]
@@ -99,17 +105,30 @@ impl State {
         }
     }
 
-    fn write(&mut self, url: &str, bytes: Vec<u8>, mode: PutMode) -> Answer<Metadata> {
+    fn write(&mut self, url: &str, bytes: Vec<u8>, options: PutOptions) -> Answer<Metadata> {
         let location = match self.open_granted(url, Access::ReadWrite) {
             Ok(location) => location,
             Err(error) => return Ok(Err(error)),
         };
         let size = bytes.len() as u64;
         self.count(size)?;
-        let put = location.store.put(&location.key, Bytes::from(bytes), put_options(mode));
+        let put = location.store.put(&location.key, Bytes::from(bytes), options);
         let answer = self.call(put)?.map(Metadata::from);
         self.storage.written += if answer.is_ok() { size } else { 0 };
         Ok(answer)
+    }
+
+    fn open_writer(&mut self, url: String, options: PutOptions) -> Answer<Resource<Writer>> {
+        let location = match self.open_granted(&url, Access::ReadWrite) {
+            Ok(location) => location,
+            Err(error) => return Ok(Err(error)),
+        };
+        let inner = match self.call(location.store.writer(&location.key, options))? {
+            Ok(inner) => inner,
+            Err(error) => return Ok(Err(error)),
+        };
+        let held = self.budget.hold();
+        Ok(Ok(self.table.push(Writer { url, inner: Some(inner), held })?))
     }
 
     fn read_range(
@@ -162,12 +181,24 @@ impl Host for State {
 
     fn put(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
         self.calls += 1;
-        self.write(&url, bytes, PutMode::Overwrite)
+        self.write(&url, bytes, PutOptions::default())
     }
 
     fn put_if_absent(&mut self, url: String, bytes: Vec<u8>) -> Answer<Metadata> {
         self.calls += 1;
-        self.write(&url, bytes, PutMode::IfAbsent)
+        self.write(&url, bytes, PutOptions::if_absent())
+    }
+
+    fn put_with(
+        &mut self,
+        url: String,
+        bytes: Vec<u8>,
+        mode: PutMode,
+        attributes: Attributes,
+    ) -> Answer<Metadata> {
+        self.calls += 1;
+        let options = answered!(put_options(&url, mode, attributes));
+        self.write(&url, bytes, options)
     }
 
     fn delete(&mut self, url: String) -> Answer<()> {
@@ -180,6 +211,12 @@ impl Host for State {
         self.calls += 1;
         let location = answered!(self.open_granted(&url, Access::Read));
         Ok(self.call(location.store.head(&location.key))?.map(Metadata::from))
+    }
+
+    fn get_attributes(&mut self, url: String) -> Answer<Attributes> {
+        self.calls += 1;
+        let location = answered!(self.open_granted(&url, Access::Read));
+        Ok(self.call(location.store.attributes(&location.key))?.map(Attributes::from))
     }
 
     fn list_objects(&mut self, prefix: String, after: Option<String>, limit: u32) -> Answer<Page> {
@@ -217,12 +254,19 @@ impl Host for State {
 impl HostWriter for State {
     fn open(&mut self, url: String, if_absent: bool) -> Answer<Resource<Writer>> {
         self.calls += 1;
-        let location = answered!(self.open_granted(&url, Access::ReadWrite));
-        let mode = if if_absent { PutMode::IfAbsent } else { PutMode::Overwrite };
-        let open = location.store.writer(&location.key, put_options(mode));
-        let inner = answered!(self.call(open)?);
-        let held = self.budget.hold();
-        Ok(Ok(self.table.push(Writer { url, inner: Some(inner), held })?))
+        let mode = if if_absent { Mode::IfAbsent } else { Mode::Overwrite };
+        self.open_writer(url, PutOptions { mode, ..PutOptions::default() })
+    }
+
+    fn open_with(
+        &mut self,
+        url: String,
+        mode: PutMode,
+        attributes: Attributes,
+    ) -> Answer<Resource<Writer>> {
+        self.calls += 1;
+        let options = answered!(put_options(&url, mode, attributes));
+        self.open_writer(url, options)
     }
 
     fn write(&mut self, writer: Resource<Writer>, bytes: Vec<u8>) -> Answer<()> {
@@ -280,9 +324,37 @@ fn closed(url: &str) -> Error {
     Error::Invalid(format!("{url}: the writer was finished, or failed before"))
 }
 
-fn put_options(mode: PutMode) -> PutOptions {
-    PutOptions { mode, ..PutOptions::default() }
+/// What a guest says of a write, where it can be said.
+fn put_options(url: &str, mode: PutMode, attributes: Attributes) -> Result<PutOptions, Error> {
+    let invalid = |why: &str| Error::Invalid(format!("{url}: {why}"));
+    let mode = match mode {
+        PutMode::Overwrite => Mode::Overwrite,
+        PutMode::IfAbsent => Mode::IfAbsent,
+        PutMode::IfMatch(etag) => Mode::IfMatch(etag),
+    };
+    let Attributes { content_type, user } = attributes;
+    let is_value = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let is_letter = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_letter);
+    let said = content_type.iter().chain(user.iter().flat_map(|(name, value)| [name, value]));
+    if said.map(String::len).sum::<usize>() > ATTRIBUTES_BYTES_MAX {
+        return Err(invalid("more than 2 KiB of attributes"));
+    }
+    if !content_type.iter().chain(user.iter().map(|(_, value)| value)).all(|it| is_value(it)) {
+        return Err(invalid("values of attributes are of printable ASCII"));
+    }
+    if !user.iter().all(|(name, _)| is_name(name)) {
+        return Err(invalid("names of attributes are of lower-case letters, digits and `-`"));
+    }
+    if user.iter().any(|(name, _)| name.starts_with(RESERVED)) {
+        return Err(invalid("names of attributes that begin with `samara-` are reserved"));
+    }
+    let attributes = Said { content_type, user: user.into_iter().collect() };
+    Ok(PutOptions { mode, attributes })
 }
+
+/// What the names of attributes begin with that are ours.
+const RESERVED: &str = "samara-";
 
 /// Copies between two stores, piece by piece.
 async fn copy_between(from: &Location, to: &Location) -> samara_store::Result<Stored> {
@@ -292,6 +364,12 @@ async fn copy_between(from: &Location, to: &Location) -> samara_store::Result<St
         writer.write(bytes?).await?;
     }
     writer.finish().await
+}
+
+impl From<Said> for Attributes {
+    fn from(said: Said) -> Self {
+        Self { content_type: said.content_type, user: said.user.into_iter().collect() }
+    }
 }
 
 impl From<Stored> for Metadata {
@@ -330,6 +408,39 @@ mod tests {
         );
         assert!(matches!(guest_error(&lacking), Error::Invalid(_)));
         assert_eq!(store_error(&lacking).kind, samara_core::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn what_cannot_be_said_of_an_object_is_refused() {
+        let said = |content_type: &str, user: &[(&str, &str)]| {
+            let user = user.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            let content_type = Some(content_type.to_owned());
+            let said = Attributes { content_type, user: user.collect() };
+            match put_options("mem://a/b", PutMode::IfMatch("7".to_owned()), said) {
+                Ok(options) => {
+                    assert_eq!(options.mode, Mode::IfMatch("7".to_owned()));
+                    Ok(options.attributes.user.len())
+                }
+                Err(Error::Invalid(why)) => Err(why),
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(said("text/csv", &[("a-1", "x ~"), ("b", "")]), Ok(2));
+        let long = "x".repeat(ATTRIBUTES_BYTES_MAX);
+        for (refused, why) in [
+            (said("a\r\nb", &[]), "printable"),
+            (said("", &[("a", "ü")]), "printable"),
+            (said("", &[("", "x")]), "names"),
+            (said("", &[("A", "x")]), "names"),
+            (said("", &[("a:b", "x")]), "names"),
+            (said("", &[("samara-put", "x")]), "reserved"),
+            (said("a", &[("", &long)]), "2 KiB"),
+        ] {
+            assert!(
+                refused.as_ref().is_err_and(|said| said.contains(why)),
+                "{refused:?}, not {why}"
+            );
+        }
     }
 
     #[test]

@@ -61,6 +61,10 @@ impl State {
                 }
                 Err(error) => error.during(Operation::Get),
             };
+            // What was handed on cannot be taken back.
+            if matches!(error, Error::Checksum { .. }) {
+                return Err(error);
+            }
             self.fruitless += 1;
             self.body = None;
             let patience = &self.source.patience;
@@ -122,7 +126,9 @@ impl Source {
     /// the connection fails only then, all has come.
     async fn ended(&self, mut body: BoxStream<'static, Result<Bytes>>) -> Result<()> {
         match tokio::time::timeout(self.patience.policy.stall, body.try_next()).await {
-            Ok(Err(error)) if !error.retry() => Err(error),
+            Ok(Err(error)) if !error.retry() || matches!(error, Error::Checksum { .. }) => {
+                Err(error)
+            }
             _ => Ok(()),
         }
     }
@@ -159,10 +165,11 @@ mod tests {
     fn what_a_body_says_after_its_last_byte_is_heard() {
         paused(async {
             let patience = Patience::new(Policy::REMOTE);
-            let wrong = Error::generic("mem://x/a", "the checksum does not match");
+            let wrong = Error::checksum("mem://x/a", "it is another one");
             let error = read(&patience, &["01234", "56789"], Some(wrong)).await.unwrap_err();
-            assert!(error.in_full().contains("checksum"), "{}", error.in_full());
-            assert!(!error.retry(), "what was handed on cannot be taken back");
+            assert!(error.to_string().ends_with("the checksum does not match (get)"), "{error}");
+            assert!(error.retry(), "all of it may be read again");
+            assert_eq!(patience.counts().total(), 0, "what was handed on cannot be taken back");
             // A connection that fails once all has come is no matter.
             let reset = Error::unavailable("mem://x/a", "reset");
             assert_eq!(read(&patience, &["0123456789"], Some(reset)).await.unwrap(), "0123456789");

@@ -106,9 +106,14 @@ impl Guard {
             Request { operation: Operation::Put, location: &location, time: time(patience, &body) };
         let lost = AtomicBool::new(false);
         let put = || async {
-            Lost(&lost).watch(self.store.put(key, body.clone(), options.clone())).await
+            let put = self.store.put(key, body.clone(), options.clone());
+            match Lost(&lost).watch(put).await {
+                // What the condition was about is not what it was: it is not asked for again here.
+                Err(error @ Error::Checksum { .. }) => Ok(Err(error.during(Operation::Put))),
+                ended => ended.map(Ok),
+            }
         };
-        match patience.request(asked, put).await {
+        match patience.request(asked, put).await.flatten() {
             Err(error @ (Error::AlreadyExists { .. } | Error::Precondition { .. }))
                 if lost.load(Ordering::Relaxed) =>
             {

@@ -12,6 +12,7 @@ use opendal_core::{BytesRange, ErrorKind};
 
 use super::transport::{Answer, noted};
 use super::{DalStore, Identity, Layout, error};
+use crate::digest::{self, Sum};
 use crate::{Attributes, Error, GetOptions, Metadata, Object, Result};
 
 /// How often an object is opened that changes meanwhile.
@@ -28,9 +29,7 @@ pub(super) async fn get(store: &DalStore, key: &str, options: GetOptions) -> Res
         Layout::Tree => watched(store, key, &options).await,
         _ => match open(store, key, &options).await? {
             None => empty(store, key, &options).await,
-            Some((said, stream)) if !said.etag.is_empty() => {
-                object(store, key, (said, stream), &options)
-            }
+            Some(opened) if !opened.said.etag.is_empty() => object(store, key, opened, &options),
             Some(opened) => {
                 // Some emulators serve nobody else while a body is on its way.
                 drop(opened);
@@ -47,8 +46,8 @@ async fn described(store: &DalStore, key: &str, options: &GetOptions) -> Result<
         let (metadata, _) = head(store, key).await?;
         match open(store, key, options).await? {
             None => return empty(store, key, options).await,
-            Some((said, stream)) if said.size == metadata.size => {
-                return object(store, key, (metadata, stream), options);
+            Some(opened) if opened.said.size == metadata.size => {
+                return object(store, key, Opened { said: metadata, ..opened }, options);
             }
             Some(opened) => drop(opened),
         }
@@ -63,9 +62,10 @@ async fn watched(store: &DalStore, key: &str, options: &GetOptions) -> Result<Ob
     for _ in 0..OPENED_MAX {
         let opened = open(store, key, options).await?;
         let after = head(store, key).await?.0;
-        let Some((said, stream)) = opened else { return empty(store, key, options).await };
-        if before.etag == after.etag && (said.etag.is_empty() || said.etag == after.etag) {
-            return object(store, key, (after, stream), options);
+        let Some(opened) = opened else { return empty(store, key, options).await };
+        let etag = &opened.said.etag;
+        if before.etag == after.etag && (etag.is_empty() || *etag == after.etag) {
+            return object(store, key, Opened { said: after, ..opened }, options);
         }
         before = after;
     }
@@ -77,8 +77,14 @@ fn changed<T>(store: &DalStore, key: &str) -> Result<T> {
     Err(Error::Precondition { location: store.url(key), reason })
 }
 
-/// What is said of the object, with an empty etag where that is not said, and the body.
-type Opened = (Metadata, Box<dyn ReadStreamDyn>);
+/// An object as a server answers.
+struct Opened {
+    /// What is said of it, with an empty etag where that is not said.
+    said: Metadata,
+    stream: Box<dyn ReadStreamDyn>,
+    /// That of all of it, where all of it comes.
+    sum: Option<Sum>,
+}
 
 /// Starts to read. Nothing where the range lies past the end.
 async fn open(store: &DalStore, key: &str, options: &GetOptions) -> Result<Option<Opened>> {
@@ -87,10 +93,10 @@ async fn open(store: &DalStore, key: &str, options: &GetOptions) -> Result<Optio
     });
     let reader = store.service().read_dyn(store.context(), key, OpRead::new());
     match noted(async { reader?.open_dyn(asked).await }).await {
-        (Ok((said, stream)), _) => {
+        (Ok((said, stream)), answer) => {
             let nothing = Metadata { size: 0, etag: String::new(), modified_ms: None };
             let said = said.metadata().map(|said| metadata(store, said, said.content_length()));
-            Ok(Some((said.unwrap_or(nothing), stream)))
+            Ok(Some(Opened { said: said.unwrap_or(nothing), stream, sum: answer.sum }))
         }
         (Err(error), answer)
             if answer.status == Some(416) || error.kind() == ErrorKind::RangeNotSatisfied =>
@@ -112,7 +118,7 @@ async fn open(store: &DalStore, key: &str, options: &GetOptions) -> Result<Optio
 fn object(
     store: &DalStore,
     key: &str,
-    (metadata, stream): (Metadata, Box<dyn ReadStreamDyn>),
+    Opened { said: metadata, stream, sum }: Opened,
     options: &GetOptions,
 ) -> Result<Object> {
     if options.if_match.as_ref().is_some_and(|etag| *etag != metadata.etag) {
@@ -123,6 +129,10 @@ fn object(
     let body = match length {
         0 => stream::empty().boxed(),
         _ => body(store.url(key), stream, length),
+    };
+    let body = match sum.filter(|_| length == metadata.size) {
+        Some(sum) => digest::checked(store.url(key), sum, body),
+        None => body,
     };
     Ok(Object { metadata, range, body })
 }

@@ -4,11 +4,12 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
 use opendal_core::{Buffer, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
+use crate::digest::Sum;
 use crate::{Opening, Setting};
 
 /// What the last answer to a request said.
@@ -17,6 +18,8 @@ pub(super) struct Answer {
     pub(super) status: Option<u16>,
     /// For how long the store wants no more requests.
     pub(super) wait: Option<Duration>,
+    /// The checksum of the object, of which all is in the answer.
+    pub(super) sum: Option<Sum>,
     /// Why there were no credentials for it.
     #[cfg(feature = "signed")]
     pub(super) unsigned: Option<super::signed::Unsigned>,
@@ -109,11 +112,13 @@ impl HttpTransport for Transport {
         if uri.contains(MEDIA) && !request.headers().contains_key(CONTENT_TYPE) {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
         }
+        let is_read = request.method() == Method::GET;
         let answered = self.client.fetch(request).await;
         let answer = match &answered {
             Ok(response) => Answer {
                 status: Some(response.status().as_u16()),
                 wait: retry_after(response.headers()),
+                sum: sum(response).filter(|_| is_read && response.status() == StatusCode::OK),
                 ..Answer::default()
             },
             Err(_) => Answer::default(),
@@ -122,6 +127,19 @@ impl HttpTransport for Transport {
         ANSWER.try_with(|noted| *noted.borrow_mut() = answer).unwrap_or_default();
         answered
     }
+}
+
+/// The checksum that an answer says. Of what Google keeps compressed, and sends otherwise, it is not
+/// that of what it sends.
+fn sum(response: &http::Response<HttpBody>) -> Option<Sum> {
+    let all = |name| response.headers().get_all(name).iter().filter_map(|it| it.to_str().ok());
+    if all("x-goog-stored-content-encoding").any(|coding| coding != "identity") {
+        return None;
+    }
+    let googles = all("x-goog-hash").flat_map(|hashes| hashes.split(','));
+    let mut crcs = googles.filter_map(|hash| hash.trim().strip_prefix("crc32c="));
+    let md5 = || all("content-md5").next().and_then(Sum::md5_of_base64);
+    crcs.next().and_then(Sum::crc32c_of_base64).or_else(md5)
 }
 
 fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {

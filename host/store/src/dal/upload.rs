@@ -11,7 +11,8 @@ use opendal_core::Buffer;
 use opendal_core::raw::oio;
 use tokio::sync::Mutex;
 
-use super::{DalStore, error, write};
+use super::{DalStore, Pieces, error, write};
+use crate::digest::Summing;
 use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
 /// Bytes of the first parts; what OpenDAL keeps on its way beside the one that is gathered is four
@@ -32,6 +33,8 @@ pub(super) struct Upload {
     gathered: VecDeque<Bytes>,
     gathered_bytes: usize,
     size: u64,
+    /// Of all bytes, where the store says in the end what it has received.
+    sum: Option<Summing>,
     parts: usize,
     /// Since the first whole part.
     writer: Option<Arc<Mutex<oio::Writer>>>,
@@ -42,6 +45,7 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(store: DalStore, key: &str, options: PutOptions) -> Self {
+        let sum = (store.plan().pieces == Pieces::Resumable).then(Summing::md5);
         Self {
             store,
             key: key.to_owned(),
@@ -49,6 +53,7 @@ impl Upload {
             gathered: VecDeque::new(),
             gathered_bytes: 0,
             size: 0,
+            sum,
             parts: 0,
             writer: None,
             failed: false,
@@ -61,10 +66,13 @@ impl Upload {
             return Ok(());
         }
         self.size += bytes.len() as u64;
+        if let Some(sum) = &mut self.sum {
+            sum.add(&bytes);
+        }
         self.gathered_bytes += bytes.len();
         self.gathered.push_back(bytes);
         #[cfg(any(feature = "hdfs", feature = "ipfs"))]
-        if let super::Pieces::Whole(most) = self.store.plan().pieces {
+        if let Pieces::Whole(most) = self.store.plan().pieces {
             if self.gathered_bytes > most {
                 let reason = "it takes objects in one piece alone, and this one is too large to \
                               be gathered in memory; write several, or to another store";
@@ -154,6 +162,9 @@ impl Upload {
         let written = self.ask(0, &writer, |writer| writer.close_dyn()).await?;
         self.store.0.listers.forget();
         self.writer = None;
+        if let Some(sum) = self.sum.take() {
+            write::received(&self.store, &self.key, &written, || sum.sum()).await?;
+        }
         write::described(&self.store, &self.key, &written, self.size).await
     }
 

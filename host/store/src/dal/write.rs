@@ -6,11 +6,12 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 use opendal_core::Buffer;
-use opendal_core::options::WriteOptions;
+use opendal_core::options::{DeleteOptions, WriteOptions};
 use opendal_core::raw::{OpCopy, OpDelete, OpRename, OpWrite};
 
 use super::{DalStore, Identity, Layout, Pieces, error, read, transport};
 use crate::adapters::random;
+use crate::digest::Sum;
 use crate::{
     Attributes, Error, GetOptions, Metadata, PutMode, PutOptions, Result, Store, transfer,
 };
@@ -170,7 +171,35 @@ async fn put_directly(
     }
     store.0.listers.forget();
     let written = written.map_err(|error| error::refused(&options.mode, error))?;
+    received(store, key, &written, || Sum::md5_of([body])).await?;
     described(store, key, &written, size).await
+}
+
+/// Holds the checksum of what the store says that it has received against that of what was sent. An
+/// object of other bytes does not stay.
+pub(super) async fn received(
+    store: &DalStore,
+    key: &str,
+    written: &opendal_core::Metadata,
+    sent: impl FnOnce() -> Sum,
+) -> Result<()> {
+    let Some(said) = written.content_md5().and_then(Sum::md5_of_base64) else { return Ok(()) };
+    let Err(error) = said.check(&sent(), &store.url(key)) else { return Ok(()) };
+    let can = store.service().capability_dyn();
+    // No other version is removed: another writer may have been there since.
+    if can.delete_with_if_match || can.delete_with_if_version_match {
+        let remove = async {
+            let options =
+                DeleteOptions { if_not_changed: Some(written.clone()), ..DeleteOptions::default() };
+            let mut deleter = store.service().delete_dyn(store.context())?;
+            deleter.delete_dyn(key, OpDelete::from_options(&can, options)?).await?;
+            deleter.close_dyn().await
+        };
+        if let Err(error) = store.ask(key, remove).await {
+            tracing::warn!(%error, "an object of other bytes was left");
+        }
+    }
+    Err(error)
 }
 
 /// What was written, as its answer or, where that says too little, a further request describes it.

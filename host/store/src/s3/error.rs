@@ -65,6 +65,9 @@ where
             operation,
             reason: "it has not implemented what was asked",
         },
+        (_, "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch") => {
+            Error::Checksum { location, operation, source }
+        }
         (507, _) | (_, "QuotaExceeded" | "EntityTooLarge") => {
             Error::OutOfSpace { location, operation, source }
         }

@@ -130,7 +130,7 @@ fn broken(location: &str, error: aws_sdk_s3::primitives::ByteStreamError) -> Err
     let text = error::chain(&error);
     // The SDK does not let its own kind of error be seen from outside.
     match text.contains("checksum mismatch") {
-        true => Error::generic(location, format!("the checksum does not match: {text}")),
+        true => Error::checksum(location, text),
         false => Error::unavailable(location, error),
     }
 }

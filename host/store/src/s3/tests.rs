@@ -127,8 +127,8 @@ fn a_body_whose_checksum_does_not_match_is_an_error() {
         assert_eq!(store.read("right").await.unwrap(), "123456789");
         let error = store.read("wrong").await.unwrap_err();
         assert_eq!(error.location(), "s3://b/wrong");
-        assert!(matches!(error, Error::Generic { .. }), "{error:?}");
-        assert!(error.in_full().contains("the checksum does not match"), "{}", error.in_full());
+        assert!(matches!(error, Error::Checksum { .. }) && error.retry(), "{error:?}");
+        assert!(error.to_string().contains("the checksum does not match (get)"), "{error}");
     });
     assert_eq!(server.seen().len(), 2, "what was handed on cannot be taken back");
 }

@@ -32,6 +32,7 @@ use tokio::sync::OnceCell;
 
 use self::account::{Account, SETTINGS};
 use self::upload::Upload;
+use crate::digest::{self, Sum};
 use crate::key::encoded;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
@@ -148,7 +149,10 @@ impl SwiftStore {
     /// One request, whatever the size. The condition is known to be kept.
     async fn put_object(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<Metadata> {
         let location = self.url(key);
-        let headers = headers_of(&location, options)?;
+        let mut headers = headers_of(&location, options)?;
+        // Swift refuses what it receives otherwise.
+        let sum = Sum::md5_of([body.clone()]).hex();
+        headers.extend(HeaderValue::from_str(&sum).ok().map(|sum| (ETAG, sum)));
         let response = self.ask(Method::PUT, key, &headers, &body).await?;
         written(&location, response, body.len() as u64, &options.mode).await
     }
@@ -200,6 +204,14 @@ fn metadata(location: &str, response: &Response) -> Result<Metadata> {
     Ok(metadata)
 }
 
+/// The checksum of an object that comes whole. The etag is that, but for objects in segments.
+fn sum_of(response: &Response, etag: &str) -> Option<Sum> {
+    const SEGMENTS: [&str; 2] = ["x-static-large-object", "x-object-manifest"];
+    let is_whole = response.status() == StatusCode::OK;
+    let is_plain = !SEGMENTS.iter().any(|name| response.headers().contains_key(*name));
+    Sum::md5_of_hex(etag).filter(|_| is_whole && is_plain)
+}
+
 /// What the answer to a write says.
 async fn written(
     location: &str,
@@ -210,6 +222,10 @@ async fn written(
     let response = match (response.status(), mode) {
         (StatusCode::PRECONDITION_FAILED, PutMode::IfAbsent) => {
             return Err(Error::AlreadyExists { location: location.to_owned() });
+        }
+        (StatusCode::UNPROCESSABLE_ENTITY, _) => {
+            let text = "status 422: the store has received other bytes than were sent";
+            return Err(Error::checksum(location, text));
         }
         _ => http::check(location, response).await?,
     };
@@ -282,7 +298,12 @@ impl Store for SwiftStore {
         if said.size.is_none() {
             return Err(Error::generic(location, "the answer does not say how long it is"));
         }
-        http::asked(&location, said, http::body_of(location.clone(), response), &options)
+        let sum = sum_of(&response, &said.metadata.etag);
+        let mut body = http::body_of(location.clone(), response);
+        if let Some(sum) = sum {
+            body = digest::checked(location.clone(), sum, body);
+        }
+        http::asked(&location, said, body, &options)
     }
 
     async fn head(&self, key: &str) -> Result<Metadata> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::canned::{Canned, answer};
-use crate::{Error, Locator, Policy, PutOptions, Result, Settings, Store};
+use crate::{Error, Locator, Policy, PutOptions, Result, Settings, Store, StoreExt};
 
 /// The container `c` of this server.
 fn store(server: &Canned) -> Arc<dyn Store> {
@@ -61,4 +61,38 @@ fn an_upload_to_a_server_that_falls_silent_ends() {
     // It takes no more of the body, or takes all of it and says nothing.
     ends(&silent(None), "PUT", 64 << 20);
     ends(&silent(Some("")), "PUT", 9 << 20);
+}
+
+/// The etag of a plain object is its MD5; that of one in segments is of theirs.
+#[test]
+fn the_etag_of_a_plain_object_is_its_checksum() {
+    const RIGHT: &str = "25f9e794323b453885f5181f1b624d0b";
+    let server = Canned::start(|head, _| {
+        let wrong = RIGHT.replace('2', "3");
+        if head.starts_with("PUT") {
+            // What is sent says what it is.
+            assert!(head.contains(&format!("etag: {RIGHT}\r\n")), "{head}");
+            return answer(422, "", "");
+        }
+        let said = match head.split(' ').nth(1).unwrap_or_default() {
+            "/v1/a/c/right" => format!("Etag: {RIGHT}\r\n"),
+            "/v1/a/c/segments" => format!("Etag: \"{wrong}\"\r\nX-Static-Large-Object: True\r\n"),
+            "/v1/a/c/list" => format!("Etag: \"{wrong}\"\r\nX-Object-Manifest: c/s\r\n"),
+            _ => format!("Etag: {wrong}\r\n"),
+        };
+        answer(200, &said, "123456789")
+    });
+    let store = store(&server);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for key in ["right", "segments", "list"] {
+            assert_eq!(store.read(key).await.unwrap(), "123456789");
+        }
+        let read = store.read("wrong").await.unwrap_err();
+        let put = store.put("put", "123456789".into(), PutOptions::default()).await.unwrap_err();
+        for (error, key) in [(read, "swift://c/wrong"), (put, "swift://c/put")] {
+            assert!(matches!(error, Error::Checksum { .. }) && error.retry(), "{error:?}");
+            assert_eq!(error.location(), key);
+        }
+    });
 }

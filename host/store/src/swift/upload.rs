@@ -11,6 +11,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 
 use super::{SwiftStore, headers_of, written};
+use crate::digest::{Sum, Summing};
 use crate::http::{self, Streamed};
 use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
@@ -28,6 +29,7 @@ pub(super) struct Upload {
     gathered: VecDeque<Bytes>,
     gathered_bytes: usize,
     size: u64,
+    sum: Summing,
     /// Since the first whole piece. Of a body that breaks off Swift drops what it has.
     stream: Option<Streamed>,
     failed: bool,
@@ -46,6 +48,7 @@ impl Upload {
             gathered,
             gathered_bytes: 0,
             size: 0,
+            sum: Summing::md5(),
             stream: None,
             failed: false,
         }
@@ -53,6 +56,7 @@ impl Upload {
 
     async fn append(&mut self, bytes: Bytes) -> Result<()> {
         self.size += bytes.len() as u64;
+        self.sum.add(&bytes);
         self.gathered_bytes += bytes.len();
         self.gathered.push_back(bytes);
         if self.gathered_bytes >= PIECE_BYTES { self.send_gathered().await } else { Ok(()) }
@@ -161,11 +165,30 @@ impl Upload {
         let nothing = || Error::generic(&location, "nothing was sent");
         let stream = self.stream.take().ok_or_else(nothing)?;
         let metadata = self.answer(stream).await?;
+        self.received(&metadata.etag).await?;
         if !metadata.etag.is_empty() {
             return Ok(metadata);
         }
         let head = || self.store.head(&self.key);
         self.store.0.patience.request(self.asked(&location, 0), head).await
+    }
+
+    /// Holds the checksum of what Swift says that it has received against that of what was sent,
+    /// which was not known when the request began. An object of other bytes does not stay.
+    async fn received(&mut self, etag: &str) -> Result<()> {
+        let Some(said) = Sum::md5_of_hex(etag) else { return Ok(()) };
+        let sent = std::mem::replace(&mut self.sum, Summing::md5()).sum();
+        let Err(error) = said.check(&sent, &self.store.url(&self.key)) else { return Ok(()) };
+        // Another writer may have been there since.
+        match self.store.head(&self.key).await {
+            Ok(there) if there.etag == etag => {
+                if let Err(error) = self.store.delete(&self.key).await {
+                    tracing::warn!(%error, "an object of other bytes was left");
+                }
+            }
+            _ => {}
+        }
+        Err(error)
     }
 }
 

@@ -27,6 +27,8 @@ table! {
     a_prefix_is_of_names_not_of_directories,
     what_is_not_there_is_not_found_whatever_is_asked,
     a_listing_says_every_size,
+    a_version_is_replaced_once_where_the_store_can,
+    what_is_said_about_an_object_is_read_where_the_store_keeps_it,
 }
 
 fn granted(context: &Context) -> Executor {
@@ -272,4 +274,54 @@ fn a_listing_says_every_size(context: &Context) {
     for (url, size) in &sizes[..2] {
         assert_eq!(did(on!(context, executor, guest::head_object, url.clone())).0, *size);
     }
+}
+
+/// Where the store does not keep such conditions, that is said, and nothing is written.
+fn a_version_is_replaced_once_where_the_store_can(context: &Context) {
+    let executor = granted(context);
+    let url = context.url("out/a");
+    context.put("out/a", "first");
+    let (_, first) = did(on!(context, executor, guest::head_object, url.clone()));
+    let put = |etag: &str, text: &str| {
+        let bytes = Bytes::from(text.as_bytes().to_vec());
+        let arguments = (url.clone(), etag.to_owned(), bytes);
+        on!(context, executor, guest::put_object_if_match, arguments)
+    };
+    let write = |etag: &str, text: &str| {
+        let bytes = Bytes::from(text.as_bytes().to_vec());
+        on!(context, executor, guest::write_version, (url.clone(), etag.to_owned(), bytes))
+    };
+    let second = match put(&first, "second") {
+        Attempt::Did(etag) => etag,
+        Attempt::Refused { case, text } => {
+            assert!(case == "Invalid" && text.contains("cannot do this"), "{case}: {text}");
+            assert_eq!(context.read("out/a").unwrap(), "first");
+            return;
+        }
+    };
+    assert_eq!(case(put(&first, "late")), "PreconditionFailed");
+    assert_eq!(case(write(&first, "late")), "PreconditionFailed");
+    assert_eq!(context.read("out/a").unwrap(), "second");
+    assert_eq!(did(write(&second, "third")), 5);
+    assert_eq!(context.read("out/a").unwrap(), "third");
+    let elsewhere = (context.url("in/a"), first, Bytes::from(vec![1]));
+    assert_eq!(case(on!(context, executor, guest::put_object_if_match, elsewhere)), "NotGranted");
+}
+
+fn what_is_said_about_an_object_is_read_where_the_store_keeps_it(context: &Context) {
+    let executor = granted(context);
+    let put = |name: &str, value: &str| {
+        let [media, name, value] = ["text/csv", name, value].map(str::to_owned);
+        on!(context, executor, guest::put_described, (context.url("out/a"), media, name, value))
+    };
+    let read =
+        |url: String| on!(context, executor, guest::read_described, (url, "source".to_owned()));
+    assert_eq!(did(put("source", "census 2026")), 9);
+    let (media, value) = did(read(context.url("out/a")));
+    assert!(value.is_none_or(|value| value == "census 2026"));
+    assert!(media.is_none_or(|media| media == "text/csv"));
+    assert_eq!(case(put("Source: x", "y")), "Invalid");
+    assert_eq!(case(put("source", "two\nlines")), "Invalid");
+    assert_eq!(case(read(context.url("out/none"))), "NotFound");
+    assert_eq!(case(read(context.url("secret"))), "NotGranted");
 }

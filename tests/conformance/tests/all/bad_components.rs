@@ -1,6 +1,7 @@
 //! What is no component of this world is refused by name, and nothing is lost.
 
-use samara::Component;
+use samara::{Access, Component};
+use samara_guest::Bytes;
 use samara_programs::values;
 
 use crate::common::{executor, programs, wait};
@@ -60,7 +61,7 @@ fn a_component_of_another_major_version_is_named() {
                 (export "samara:function/functions@{version}" (instance $functions)))"#
         )));
         assert!(error.contains(&format!("samara:function@{version}")), "{error}");
-        assert!(error.contains("this host runs samara:function@0.2.0"), "{error}");
+        assert!(error.contains("this host runs samara:function@0.2.1"), "{error}");
     }
 }
 
@@ -123,4 +124,38 @@ fn a_component_that_traps_at_its_start_is_the_users_fault() {
         samara_core::Outcome::Trapped(trap) => assert!(trap.message.contains("unreachable")),
         other => panic!("{other:?}"),
     }
+}
+
+/// Within 0.2 the contract has had additions alone: what was compiled before them runs as it did. The
+/// names of the earlier version are as long, so that they can be put in the place of today's.
+#[test]
+fn a_component_of_an_earlier_version_of_the_contract_runs() {
+    const EARLIER: &str = "0.2.0";
+    let version = format!("@{}", samara_wit::VERSION);
+    assert_eq!(version.len(), EARLIER.len() + 1);
+    let mut bytes = programs().bytes().to_vec();
+    let name = samara_wit::PACKAGE.as_bytes();
+    let mut changed = 0;
+    for at in 0..bytes.len() - 64 {
+        if !bytes[at..].starts_with(name) {
+            continue;
+        }
+        let rest = &mut bytes[at..at + 64];
+        if let Some(at) = rest.windows(version.len()).position(|it| it == version.as_bytes()) {
+            rest[at + 1..at + version.len()].copy_from_slice(EARLIER.as_bytes());
+            changed += 1;
+        }
+    }
+    assert!(changed > 4, "{changed} names");
+    let earlier = Component::from_bytes(bytes);
+    assert_eq!(wait(executor().call(&earlier, values::add, (20, 22))).unwrap(), 42);
+    let url = "mem://earlier contract/a";
+    let granted = crate::common::builder().grant("mem://earlier contract/", Access::ReadWrite);
+    let written = wait(granted.build().unwrap().call(
+        &earlier,
+        samara_programs::store::put_object,
+        (url.to_owned(), Bytes::from(vec![7; 3])),
+    ));
+    assert_eq!(written.unwrap(), samara_programs::Attempt::Did(3));
+    assert_eq!(crate::common::read(url).unwrap()[..], [7; 3]);
 }

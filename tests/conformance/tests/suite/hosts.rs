@@ -1,6 +1,6 @@
 //! Hosts that are processes: the cases over them, and what becomes of a job when they fail.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use samara_conformance::Settings;
 use samara_core::{Clock as _, SystemClock};
 use samara_hosts::lambda::{self, Lambda};
 use samara_programs as programs;
-use samara_stores::{Fault, Proxy};
+use samara_stores::{Fault, Proxy, secrets};
 
 /// Lets a driver in.
 const TOKEN: &str = "0123456789abcdef";
@@ -66,13 +66,22 @@ impl Host {
 
     /// The same, with so long to finish when it is told to end.
     fn start_for(address: &str, slots: usize, grace: &str, variables: &[(&str, &str)]) -> Self {
+        // What a host says that has credentials of stores is searched for them.
+        let is_searched = variables.iter().any(|(name, _)| *name == "SAMARA_HOST_STORES");
+        let level = if is_searched { "debug" } else { "warn" };
         let mut command = Command::new(program());
-        command.args(["--as", "http", "--with-parent", "--log", "warn", "--listen", address]);
+        command.args(["--as", "http", "--with-parent", "--log", level, "--listen", address]);
         command.args(["--slots", &slots.to_string(), "--grace", grace]);
         command.env_clear();
         command.env("SAMARA_HOST_CACHE_DIR", cache()).env("XDG_CACHE_HOME", user_cache());
         command.envs(variables.iter().copied());
+        if is_searched {
+            command.stderr(Stdio::piped());
+        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("host");
+        if let Some(log) = child.stderr.take() {
+            thread::spawn(move || search(log));
+        }
         let mut line = String::new();
         let output = child.stdout.take().expect("its output");
         BufReader::new(output).read_line(&mut line).expect("a line");
@@ -95,6 +104,17 @@ impl Drop for Host {
         // It may have ended already.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
+    }
+}
+
+/// Searches a host's log, and passes on what it would have said otherwise.
+#[allow(clippy::print_stderr, reason = "where the host would have said it")]
+fn search(log: impl Read) {
+    for line in BufReader::new(log).lines().map_while(Result::ok) {
+        secrets::look("a host", &line);
+        if line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#) {
+            eprintln!("{line}");
+        }
     }
 }
 

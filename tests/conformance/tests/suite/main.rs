@@ -1,7 +1,9 @@
 //! Every case on this machine: the local runtime against each store that needs nothing further.
 //!
 //! The names of the tests begin with the pair: `local+file::objects::…`. Arguments and output are
-//! those of any test binary, as libtest-mimic has them.
+//! those of any test binary, as libtest-mimic has them. All that is logged meanwhile, in this
+//! process and by hosts that know them, is searched for the credentials of the stores; a find fails
+//! the run.
 #![allow(missing_docs, reason = "a test")]
 
 mod far;
@@ -18,7 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use samara::{Component, Executor};
 use samara_conformance::{Case, Needs, Settings, Suite, Verdict, cases};
 use samara_hosts::lambda::Lambda;
-use samara_stores::{Server, Spec};
+use samara_stores::{Server, Spec, secrets};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -32,6 +34,8 @@ fn main() -> Result<ExitCode> {
     if arguments.list {
         return Ok(list(&arguments, &stores.map(|(pair, _)| pair)));
     }
+    // Before anything speaks to a store.
+    secrets::listen();
     let programs = Component::from_crate(concat!(env!("CARGO_MANIFEST_DIR"), "/../programs"))?;
     let mut all = All { arguments, programs, suites: Vec::new(), trials: Vec::new() };
     for (pair, store) in stores {
@@ -45,10 +49,11 @@ fn main() -> Result<ExitCode> {
     // What nobody waits for any more may still be under way there.
     drop(hosts);
     let left = left_in_the_end(directory.path(), &suites)?;
+    let is_clean = secrets::verdict(&mut std::io::stdout())?;
     if !left.is_empty() && !conclusion.has_failed() {
         return Err(format!("was left behind:\n{}", left.join("\n")).into());
     }
-    Ok(conclusion.exit_code())
+    Ok(if is_clean { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 /// What is left below a directory when the suites have removed what they wrote. A task that was
@@ -230,7 +235,9 @@ fn far_away(arguments: &Arguments) -> Result<Option<Arc<Server>>> {
         println!("{said}");
         return if is_all() { Err(said.into()) } else { Ok(None) };
     }
-    Ok(Some(Arc::new(spec.start()?)))
+    let server = spec.start()?;
+    secrets::guard(&server);
+    Ok(Some(Arc::new(server)))
 }
 
 /// Whether a server that is missing is a failure.

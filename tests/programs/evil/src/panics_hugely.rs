@@ -23,7 +23,7 @@ pub fn panics_far_away(bytes: usize) {
 #[cfg(target_family = "wasm")]
 #[expect(unsafe_code, reason = "an import of the world, by its canonical signature")]
 fn report(text: &str) {
-    #[link(wasm_import_module = "samara:function/task@0.2.0")]
+    #[link(wasm_import_module = "samara:function/task@0.2.1")]
     unsafe extern "C" {
         #[link_name = "panicked"]
         fn panicked(message: *const u8, length: usize, place: *const u8, place_length: usize);

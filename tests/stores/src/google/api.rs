@@ -174,6 +174,7 @@ fn media(object: &Object, request: &Request) -> Result<Answer, Answer> {
             .with("x-goog-generation", object.generation.to_string())
             .with("x-goog-metageneration", "1")
             .with("x-goog-stored-content-length", size.to_string())
+            .with("x-goog-hash", format!("crc32c={},md5={}", object.crc32c(), object.md5()))
     };
     let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
     let Some((from, to)) = range.and_then(|range| range.split_once('-')) else {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
+use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 
 use super::signature::Signers;
@@ -151,6 +154,8 @@ impl Object {
             "contentType": self.content_type(),
             "size": self.bytes.len().to_string(),
             "etag": self.etag(),
+            "md5Hash": self.md5(),
+            "crc32c": self.crc32c(),
             "updated": self.updated(),
         });
         if !self.said.metadata.is_empty() {
@@ -166,6 +171,14 @@ impl Object {
     /// Says less than the generation, as Google's, which changes with metadata too.
     pub(super) fn etag(&self) -> String {
         format!("{:x}=", self.updated_ms)
+    }
+
+    pub(super) fn md5(&self) -> String {
+        BASE64_STANDARD.encode(Md5::digest(&self.bytes))
+    }
+
+    pub(super) fn crc32c(&self) -> String {
+        BASE64_STANDARD.encode(crc_fast::crc32_iscsi(&self.bytes).to_be_bytes())
     }
 
     fn updated(&self) -> String {

@@ -1,13 +1,15 @@
 //! Listens to all that is logged while the tests run, by us and by the libraries beneath, and keeps
 //! what has a credential in it.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use samara_stores::Server;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::Server;
 
 /// What must not be seen.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
@@ -25,7 +27,11 @@ struct Listener;
 struct Line(String);
 
 /// Listens from now on, and sees that it hears.
-pub(crate) fn listen() {
+///
+/// # Panics
+///
+/// Where somebody else listens in this program.
+pub fn listen() {
     // Nobody else listens in this program.
     drop(tracing::subscriber::set_global_default(Listener));
     let canary = "a-canary-that-is-no-secret";
@@ -39,7 +45,7 @@ pub(crate) fn listen() {
 }
 
 /// The server's credentials are not to be logged.
-pub(crate) fn guard(server: &Server) {
+pub fn guard(server: &Server) {
     let is_secret = |name: &str| ["SECRET", "PASSWORD", "TOKEN"].iter().any(|it| name.contains(it));
     let said = server.said.iter().filter(|(name, _)| is_secret(name) || *name == "KEY");
     let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
@@ -47,21 +53,41 @@ pub(crate) fn guard(server: &Server) {
 }
 
 /// A credential of a test is not to be logged.
-pub(crate) fn keep(secret: &str) {
+pub fn keep(secret: &str) {
     SECRETS.write().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
 }
 
 /// How many there are.
-pub(crate) fn kept() -> usize {
+pub fn kept() -> usize {
     SECRETS.read().unwrap_or_else(PoisonError::into_inner).len()
 }
 
 /// The log lines that had a credential in them.
-pub(crate) fn seen() -> Vec<String> {
+pub fn seen() -> Vec<String> {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn look(target: &str, line: &str) {
+/// Says what was seen, as a test of its own, and whether that was nothing.
+///
+/// # Errors
+///
+/// Where nothing can be said.
+pub fn verdict(out: &mut impl Write) -> io::Result<bool> {
+    let seen = seen();
+    for line in &seen {
+        writeln!(out, "a credential was logged: {line}")?;
+    }
+    let is_clean = seen.is_empty();
+    let (verdict, passed, failed) = if is_clean { ("ok", 1, 0) } else { ("FAILED", 0, 1) };
+    writeln!(
+        out,
+        "\nno credential was logged\ntest result: {verdict}. {passed} passed; {failed} failed"
+    )?;
+    Ok(is_clean)
+}
+
+/// Looks at a line that somebody else has logged, as a process that was started.
+pub fn look(target: &str, line: &str) {
     let secrets = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
     if secrets.iter().any(|secret| line.contains(secret.as_str())) {
         let line: String = line.chars().take(SHOWN).collect();

@@ -1,0 +1,148 @@
+//! What comes, or is received, with other bytes than were sent: by a proxy that changes a bit on the
+//! way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use samara_store::{
+    Error, GetOptions, Locator, Operation, Policy, PutOptions, Settings, Store, StoreExt,
+};
+use samara_stores::{Fault, Proxy, Server};
+
+use crate::Check;
+
+/// Every check, by name.
+pub(crate) const CHECKS: &[(&str, Check)] = &[
+    ("sums_of_what_comes_are_checked", |server| Box::pin(changed_reads(server))),
+    ("sums_of_what_is_received_are_checked", |server| Box::pin(changed_writes(server))),
+];
+
+/// Of stores that say what they have received of an object in pieces.
+pub(crate) const PIECES: &[(&str, Check)] =
+    &[("sums_of_uploads_in_pieces_are_checked", |server| Box::pin(changed_pieces(server)))];
+
+const QUICK: Policy = Policy { wait: Duration::from_millis(2), ..Policy::REMOTE };
+
+/// The store by way of a proxy, which changes a bit of so many more bodies, of requests that write
+/// or of answers to those that read.
+fn behind(server: &Server, fault: Fault) -> (Proxy, Arc<AtomicU64>, Arc<dyn Store>) {
+    let changes = Arc::new(AtomicU64::new(0));
+    let left = Arc::clone(&changes);
+    let plan = move |_, line: &str| {
+        // Google's URLs of uploads do not name the object.
+        let is_ours = line.contains("sums-") || line.contains("upload_id=");
+        let is_asked = match fault {
+            Fault::Flipped => line.starts_with("GET "),
+            // What begins an upload has no bytes of it.
+            _ if line.starts_with("POST ") => !line.contains("uploadType=resumable"),
+            _ => !line.starts_with("GET "),
+        };
+        let take = |left: u64| left.checked_sub(1);
+        let order = Ordering::Relaxed;
+        match is_ours && is_asked && left.fetch_update(order, order, take).is_ok() {
+            true => fault,
+            false => Fault::None,
+        }
+    };
+    let endpoint = server.endpoint().trim_start_matches("http://");
+    let (host, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
+    let proxy = Proxy::start(host, plan).expect("proxy");
+    let place = server.url().trim_end_matches('/');
+    let endpoint = format!("{}/{path}", proxy.endpoint());
+    let settings = Settings::default().with(place, "endpoint", endpoint.trim_end_matches('/'));
+    let settings = server.settings().and(settings);
+    let locator = Locator::default().with_settings(settings).with_policy(QUICK);
+    let store = locator.open(server.url()).expect("the store").store;
+    (proxy, changes, store)
+}
+
+fn bytes(size: usize) -> Bytes {
+    (0..size).map(|n| (n / 7 + n % 251).to_le_bytes()[0]).collect()
+}
+
+#[track_caller]
+fn is_told<T: std::fmt::Debug>(server: &Server, ended: Result<T, Error>, asked: (&str, Operation)) {
+    let error = ended.expect_err("other bytes passed");
+    assert!(matches!(error, Error::Checksum { .. }) && error.retry(), "{error:?}");
+    let url = format!("{}{}", server.url(), asked.0);
+    assert_eq!((error.location(), error.operation()), (url.as_str(), Some(asked.1)));
+}
+
+#[track_caller]
+fn is_missing<T: std::fmt::Debug>(found: &Result<T, Error>) {
+    assert!(matches!(found, Err(Error::NotFound { .. })), "it stayed: {found:?}");
+}
+
+async fn changed_reads(server: &Server) {
+    const KEY: &str = "sums-read";
+    let (_proxy, changes, store) = behind(server, Fault::Flipped);
+    let bytes = bytes(3 << 20);
+    store.put(KEY, bytes.clone(), PutOptions::default()).await.expect("put");
+    changes.store(1, Ordering::Relaxed);
+    is_told(server, store.read(KEY).await, (KEY, Operation::Get));
+    // In pieces the last one is not handed on: nobody takes what came for all.
+    changes.store(1, Ordering::Relaxed);
+    let mut body = store.get(KEY, GetOptions::default()).await.expect("get").body;
+    let mut read = 0;
+    let ended = loop {
+        match body.try_next().await {
+            Ok(Some(part)) => read += part.len(),
+            ended => break ended,
+        }
+    };
+    is_told(server, ended, (KEY, Operation::Get));
+    assert!(read < bytes.len(), "{read}");
+    assert!(store.read(KEY).await.expect("read again") == bytes);
+    assert_eq!(store.read_range(KEY, 5..9, None).await.expect("a range"), bytes[5..9]);
+    let empty = store.put("sums-none", Bytes::new(), PutOptions::default()).await;
+    assert_eq!(empty.expect("put").size, 0);
+    assert_eq!(store.read("sums-none").await.expect("read"), "");
+}
+
+async fn changed_writes(server: &Server) {
+    const KEY: &str = "sums-written";
+    let (_proxy, changes, store) = behind(server, Fault::FlippedSent);
+    let kept = store.conditions().await.expect("conditions");
+    let bytes = bytes(1 << 20);
+    let put = |options| store.put(KEY, bytes.clone(), options);
+    changes.store(1, Ordering::Relaxed);
+    put(PutOptions::default()).await.expect("it is sent again");
+    assert_eq!(changes.load(Ordering::Relaxed), 0, "nothing was changed");
+    assert!(store.read(KEY).await.expect("read") == bytes);
+    store.delete(KEY).await.expect("delete");
+    changes.store(u64::MAX, Ordering::Relaxed);
+    is_told(server, put(PutOptions::default()).await, (KEY, Operation::Put));
+    is_missing(&store.head(KEY).await);
+    if kept.if_absent {
+        changes.store(1, Ordering::Relaxed);
+        is_told(server, put(PutOptions::if_absent()).await, (KEY, Operation::Put));
+        changes.store(0, Ordering::Relaxed);
+        put(PutOptions::if_absent()).await.expect("nothing is there");
+        assert!(store.read(KEY).await.expect("read") == bytes);
+    }
+    changes.store(0, Ordering::Relaxed);
+    store.delete(KEY).await.expect("delete");
+}
+
+/// It is seen in the end, and the object does not stay.
+async fn changed_pieces(server: &Server) {
+    const KEY: &str = "sums-pieces";
+    let (_proxy, changes, store) = behind(server, Fault::FlippedSent);
+    // The bit in the middle is none of those that say how long a chunk is.
+    let bytes = bytes((20 << 20) + 777_777);
+    let mut writer = store.writer(KEY, PutOptions::default()).await.expect("writer");
+    changes.store(1, Ordering::Relaxed);
+    let written = async {
+        for piece in bytes.chunks(3 << 20) {
+            writer.write(bytes.slice_ref(piece)).await?;
+        }
+        writer.finish().await
+    };
+    let written = written.await;
+    assert_eq!(changes.load(Ordering::Relaxed), 0, "nothing was changed");
+    is_told(server, written, (KEY, Operation::Write));
+    is_missing(&store.head(KEY).await);
+}
