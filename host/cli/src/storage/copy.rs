@@ -331,7 +331,7 @@ fn base(url: &str) -> &str {
 }
 
 /// A pattern up to the last `/` before its first wildcard.
-fn literal_directory(url: &str) -> &str {
+pub(super) fn literal_directory(url: &str) -> &str {
     let end = url.find(['*', '?', '[', '{', '\\']).unwrap_or(url.len());
     let end = url[..end].rfind('/').map_or(0, |slash| slash + 1);
     &url[..end]
