@@ -178,12 +178,10 @@ fn hint(error: &TaskError) -> Option<&'static str> {
 fn hint_at_limit(exceeded: &Exceeded) -> Option<&'static str> {
     Some(match exceeded {
         Exceeded::Memory { .. } => {
-            "--memory, or the setting `memory`, gives tasks more, where the host and the tenant have \
-             it; smaller partitions (--chunk) need less"
+            "--memory (the setting `memory`) gives a task more, and --chunk less to hold"
         }
         Exceeded::Time { .. } => {
-            "--time-limit, or the setting `time`, gives tasks more, where the host and the tenant \
-             have it; smaller partitions (--chunk) need less"
+            "--time-limit (the setting `time`) gives a task longer, and --chunk less to do"
         }
         Exceeded::Cpu { .. } => "the setting `cpu` says how much (SAMARA_CPU)",
         Exceeded::StorageOperations { .. } => {

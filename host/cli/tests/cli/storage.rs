@@ -185,9 +185,9 @@ fn what_is_not_there_is_named_with_what_was_looked_for() {
         &place,
         &["get", "nfs://bucket/key"],
         &expect![[r#"
-        exit 3
-        error: `nfs://bucket/key`: no store for `nfs:` in this build (known: …)
-    "#]],
+            exit 2
+            error: `nfs://bucket/key`: no store for `nfs:` in this build (known: …)
+        "#]],
     );
     wrong(
         &place,
