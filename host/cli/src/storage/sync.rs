@@ -14,7 +14,7 @@ use serde_json::json;
 use super::bar::Bar;
 use super::remove::Links;
 use super::together::Together;
-use super::{REMOVED_TOGETHER, REQUESTS, count, is_root};
+use super::{REMOVED_TOGETHER, REQUESTS, count, is_root, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::{say, usage};
@@ -63,6 +63,7 @@ pub(super) async fn sync(
     if source.starts_with(&target) || target.starts_with(&source) {
         return Err(usage(format!("{source} and {target}: one is a part of the other")));
     }
+    stays(&target)?;
     has_some(storage, (&source, &target), arguments.delete).await?;
     let steps = steps(
         (storage.list(&source)?.boxed().peekable(), &source),

@@ -451,3 +451,24 @@ fn a_name_says_nothing_to_the_terminal() {
     let found: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(found["url"].as_str().unwrap().ends_with("/odd/a\u{1b}[2Jb\nc.txt"), "{json}");
 }
+
+#[test]
+fn nothing_is_moved_to_where_it_would_be_gone() {
+    let place = place();
+    wrong(
+        &place,
+        &["mv", "data/a.txt", "mem://x/a"],
+        &expect![[r#"
+            exit 2
+            error: mem://x/a is the memory of this process, which ends with the command: nothing would be left of what it writes there
+        "#]],
+    );
+    for to_memory in [
+        &["cp", "-r", "data", "mem://x/"][..],
+        &["put", "-", "mem://x/a"],
+        &["sync", "data", "mem://x"],
+    ] {
+        let refused = storage(&place, to_memory);
+        assert!(refused.code == Some(2) && refused.stderr.contains("memory"), "{refused:?}");
+    }
+}
