@@ -30,8 +30,25 @@ pub struct Surroundings {
     pub grace: Duration,
     /// What the place suggests by its variables, where settings say nothing.
     pub defaults: fn(&Variables) -> Defaults,
+    pub(crate) check: Check,
     pub(crate) serve: Serve,
 }
+
+/// What of a host's settings says where it would listen, and who could run tasks there.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'a> {
+    /// What the environment says.
+    pub variables: &'a Variables,
+    /// Where to listen, where that was said.
+    pub listen: Option<&'a str>,
+    /// Whether there are tokens or tenants, so that not everybody may send batches.
+    pub knows_some: bool,
+    /// What TLS is spoken with.
+    pub tls: Option<&'a Tls>,
+}
+
+/// Says what makes no sense there, without listening.
+type Check = fn(&Planned<'_>) -> Result<(), Error>;
 
 /// Settings that a place suggests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,6 +131,15 @@ pub fn named(name: &str) -> Result<&'static Surroundings, Error> {
 // === impl Surroundings ===
 
 impl Surroundings {
+    /// Says what [`serve`](Self::serve) would refuse of these settings, without listening.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, with the way out.
+    pub fn check(&self, planned: &Planned<'_>) -> Result<(), Error> {
+        (self.check)(planned)
+    }
+
     /// Serves there until the host is told to stop.
     ///
     /// # Errors

@@ -5,6 +5,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use samara::storage::Error as StoreError;
+use samara::storage::Error::{InvalidUrl, UnknownScheme};
+
 /// Exit codes, as the help texts say them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -46,11 +49,15 @@ pub(crate) fn interrupted(message: &'static str) -> anyhow::Error {
 
 /// Prints an error and says with which code to end.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(is_broken_pipe) {
+    if is_closed_output(error) {
         // Whoever read our output has seen enough: `samara run … | head`.
         return ExitCode::SUCCESS;
     }
-    chain(error.chain());
+    match error.is::<io::Error>() && error.chain().count() == 1 {
+        // All others say what they are about.
+        true => say(format_args!("error: cannot write to standard output: {error}")),
+        false => chain(error.chain()),
+    }
     ExitCode::from(match () {
         () if error.is::<Interrupted>() => INTERRUPTED,
         () if error.chain().any(is_usage) => USAGE,
@@ -76,12 +83,21 @@ pub(crate) fn say(line: fmt::Arguments<'_>) {
 
 /// Whether it is for the person at the keyboard to correct.
 fn is_usage(cause: &(dyn Error + 'static)) -> bool {
-    let settings = cause.downcast_ref::<samara::Error>();
-    cause.is::<Usage>() || matches!(settings, Some(samara::Error::Settings(_)))
+    let is_no_place =
+        |error: &StoreError| matches!(error, InvalidUrl { .. } | UnknownScheme { .. });
+    cause.is::<Usage>()
+        || cause.downcast_ref().is_some_and(is_no_place)
+        || match cause.downcast_ref() {
+            Some(samara::Error::Settings(_) | samara::Error::Invalid(_)) => true,
+            Some(samara::Error::Store(error)) => is_no_place(error),
+            _ => false,
+        }
 }
 
-fn is_broken_pipe(cause: &(dyn Error + 'static)) -> bool {
-    let io = cause.downcast_ref::<io::Error>();
+/// Whether it is our own output that nobody reads any more. A store whose connection broke says the
+/// same word, further down its chain, and that is a failure.
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
@@ -120,8 +136,19 @@ mod tests {
     #[test]
     fn a_closed_pipe_is_no_error() {
         let closed = anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe));
-        let wrapped = closed.context("printing");
-        assert!(wrapped.chain().any(is_broken_pipe));
-        assert!(!usage("x").chain().any(is_broken_pipe));
+        assert!(is_closed_output(&closed.context("printing")));
+        assert!(!is_closed_output(&usage("x")));
+    }
+
+    #[test]
+    fn a_stores_broken_pipe_is_an_error() {
+        let store = samara::storage::Error::Unavailable {
+            location: "sftp://host/x".to_owned(),
+            operation: Some(samara::storage::Operation::Put),
+            source: Box::new(io::Error::from(io::ErrorKind::BrokenPipe)),
+        };
+        let error = anyhow::Error::new(store).context("cannot copy");
+        assert!(error.chain().any(|cause| cause.is::<io::Error>()), "{error:#}");
+        assert!(!is_closed_output(&error));
     }
 }

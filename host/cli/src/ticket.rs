@@ -123,6 +123,12 @@ fn sign(issue_of: &Issue, globals: &Globals) -> Result<ExitCode> {
             "--expires 0s: a ticket that is never good; say how long it is, as in 1h",
         ));
     }
+    let objects = issue_of.read.iter().chain(&issue_of.write);
+    if let Some(path) = objects.into_iter().find(|url| !url.contains("://")) {
+        return Err(usage(format!(
+            "{path} is no URL, and a path is another one on each host: say file:///… or the store's"
+        )));
+    }
     let now = SystemClock::new().unix().as_secs();
     let claims = Claims {
         sub: issue_of.tenant.clone(),

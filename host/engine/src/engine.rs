@@ -232,7 +232,9 @@ fn open_cache(config: &Config, engine: &wasmtime::Engine) -> Option<Cache> {
         }
     };
     key.and_then(|key| Cache::open(dir, &key, engine))
-        .inspect_err(|error| tracing::warn!("no cache of compiled code: {error}"))
+        .inspect_err(|error| {
+            tracing::warn!("no cache of compiled code in {}: {error}", dir.display());
+        })
         .ok()
 }
 

@@ -221,7 +221,9 @@ impl Engine {
             let Some(value) = known.and_then(|known| known.secret(tenant, secret)) else {
                 let text = format!(
                     "the secret `{secret}`, for the variable `{name}`, is not known where the task \
-                     runs: it has to be a file of that name in the directory of secrets there"
+                     runs: it has to be a file of that name in the directory of secrets there, \
+                     which is that of the setting `secrets-dir` for tasks on the driver's machine, \
+                     and of SAMARA_HOST_SECRETS for hosts"
                 );
                 return Err(Error::new(ErrorKind::Denied, text));
             };

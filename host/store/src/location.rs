@@ -198,6 +198,13 @@ impl Locator {
         if path.is_empty() {
             return Err(invalid("it is empty"));
         }
+        if path == "~" || path.starts_with("~/") {
+            // In a file of settings, or in quotes.
+            return Err(invalid(
+                "no shell has read this `~`; write the home directory itself, or `./~` for a \
+                 directory of that name",
+            ));
+        }
         let mut all = match (&self.working_directory, path.starts_with('/')) {
             (_, true) => PathBuf::from(path),
             (Some(base), false) if base.is_absolute() => base.join(path),
@@ -353,6 +360,8 @@ mod tests {
             ("file:a", "after the scheme"),
             ("mem:a", "after the scheme"),
             ("mem:///a", "the name of the store is missing"),
+            ("~", "no shell has read this"),
+            ("~/out", "no shell has read this"),
         ] {
             let error = url(text);
             assert!(error.contains(reason) && error.contains(text), "{text}: {error}");

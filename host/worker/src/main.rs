@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use samara_core::{Error, SystemClock};
-use samara_runtimes::host::{Ended, Host, Service, Variables};
+use samara_runtimes::host::{Ended, Host, Planned, Service, Variables};
 use samara_store::Locator;
 use tokio::sync::watch;
 
@@ -85,6 +85,15 @@ fn check(settings: &Settings) -> ExitCode {
     let locator = Arc::new(Locator::default().with_settings(settings.stores.clone()));
     if let Err(Failed::Settings(why) | Failed::Engine(why)) = service::tenants(settings, &locator) {
         return ended(code::SETTINGS, &why);
+    }
+    let planned = Planned {
+        variables: &settings.variables,
+        listen: settings.listen.as_deref(),
+        knows_some: !settings.tokens.is_empty() || settings.tenants.is_some(),
+        tls: settings.tls.as_deref(),
+    };
+    if let Err(error) = settings.place.check(&planned) {
+        return ended(code::SETTINGS, &error.message);
     }
     let mut text = format!("settings are sound: {}\n", settings.place.name);
     if let Some(isolation) = settings.isolate {

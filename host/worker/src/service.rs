@@ -51,7 +51,11 @@ pub(crate) fn tenants(
     };
     let clock = Arc::new(SystemClock::new());
     let tenants = Tenants::open(path, Arc::new(canonical), clock).map_err(|faults| {
-        let named = faults.iter().map(|fault| format!("{}: {fault}", path.display()));
+        let named = faults.iter().map(|fault| match fault.starts_with(&*path.to_string_lossy()) {
+            // The file itself, which it names.
+            true => format!("SAMARA_HOST_TENANTS: {fault}"),
+            false => format!("{}: {fault}", path.display()),
+        });
         Failed::Settings(named.collect::<Vec<_>>().join("\n"))
     })?;
     match tenants.refuses_version(VERSION) {

@@ -9,6 +9,7 @@ use samara_core::Clock;
 use samara_engine::{CacheKey, Compile};
 use samara_runtimes::host::{self, Surroundings, Tls, Variables, surroundings};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::arguments::Arguments;
 use crate::compile::{Compiler, Limits};
@@ -106,9 +107,7 @@ impl Settings {
                 humantime::parse_duration(said)
                     .map_err(|_| "should be a time, such as 30s".to_owned())
             });
-        let log = reader.parse(("--log", "SAMARA_HOST_LOG"), arguments.log.as_deref(), |said| {
-            EnvFilter::try_new(said).map(|_| said.to_owned()).map_err(|error| error.to_string())
-        });
+        let log = reader.parse(("--log", "SAMARA_HOST_LOG"), arguments.log.as_deref(), levels);
         let fuel = ("--count-fuel", "SAMARA_HOST_COUNT_FUEL");
         let count_fuel = reader.parse(fuel, arguments.count_fuel.as_deref(), |said| {
             said.parse::<bool>().map_err(|_| "should be true or false".to_owned())
@@ -177,6 +176,20 @@ impl Settings {
             true => builder.init(),
             false => builder.json().init(),
         }
+    }
+}
+
+/// Reads what is logged. A word that stands alone is a level; a slip in it would name a part of the
+/// program that there is not, and nothing would be logged.
+fn levels(said: &str) -> Result<String, String> {
+    let wanted = "should be error, warn, info, debug or trace, or PART=LEVEL between commas";
+    let is_plain = |word: &&str| word.chars().all(char::is_alphanumeric);
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let slip = said.split(',').map(str::trim).filter(is_plain).find(|word| !is_level(word));
+    match (slip, EnvFilter::try_new(said)) {
+        (Some(slip), _) => Err(format!("{wanted}; `{slip}` is no level")),
+        (None, Err(error)) => Err(format!("{wanted}: {error}")),
+        (None, Ok(_)) => Ok(said.to_owned()),
     }
 }
 
@@ -354,6 +367,7 @@ mod tests {
         let faults = read(&[
             ("SAMARA_HOST_SLOTS", "many"),
             ("SAMARA_HOST_GRACE", "soon"),
+            ("SAMARA_HOST_LOG", "wran"),
             ("SAMARA_HOST_AS", "moon"),
             ("SAMARA_HOST_TOKEN", "x"),
             ("SAMARA_HOST_TOKENS", "short"),
@@ -364,6 +378,7 @@ mod tests {
         for name in [
             "SAMARA_HOST_SLOTS",
             "SAMARA_HOST_GRACE",
+            "SAMARA_HOST_LOG",
             "SAMARA_HOST_AS",
             "SAMARA_HOST_TOKEN ",
             "SAMARA_HOST_TOKENS",
@@ -372,7 +387,10 @@ mod tests {
         ] {
             assert!(faults.iter().any(|fault| fault.starts_with(name)), "{name}: {faults:?}");
         }
-        assert_eq!(faults.len(), 7, "{faults:?}");
+        assert_eq!(faults.len(), 8, "{faults:?}");
+        for said in ["warn", "WARN", "off", "warn,samara_host=info", "samara_host::stop=debug"] {
+            assert_eq!(levels(said).as_deref(), Ok(said));
+        }
     }
 
     #[test]

@@ -52,6 +52,23 @@ fn a_check_reads_certificates_too() {
 }
 
 #[test]
+fn a_check_says_what_a_start_would_refuse() {
+    for (arguments, wanted) in [
+        (["--listen", "8080"], "`8080` is no address"),
+        (["--listen", ":8080"], "SAMARA_HOST_TOKENS"),
+        (["--log", "wran"], "`wran` is no level"),
+    ] {
+        let (code, said) = run(&[&arguments[..], &["--check"]].concat(), &[]);
+        assert!(code == Some(78) && said.contains(wanted), "{arguments:?}: {code:?}: {said}");
+    }
+    let (_, said) = run(&["--check"], &[("PORT", "http")]);
+    assert!(said.contains("PORT is `http`, which is no port"), "{said}");
+    let missing = [("SAMARA_HOST_TENANTS", "/nowhere/tenants.toml")];
+    let (_, said) = run(&["--check"], &missing);
+    assert!(said.contains("SAMARA_HOST_TENANTS: /nowhere/tenants.toml cannot be read"), "{said}");
+}
+
+#[test]
 fn places_are_listed_and_found() {
     let (code, said) = run(&["--as", "?"], &[]);
     assert!(code == Some(78) && said.contains("knative"), "{said}");

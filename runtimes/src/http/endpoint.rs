@@ -77,6 +77,8 @@ pub(super) struct State {
     failures: u32,
     /// When the first of them was, by the driver's clock.
     failing_since: Option<Duration>,
+    /// Since when it was not reached at all, and why. One that is reached and loses a batch is there.
+    unreached: Option<(Duration, Error)>,
     /// Whether it was said that a quota keeps batches waiting.
     throttled: bool,
     /// Whether it and this driver could not agree on TLS, the last time that they tried.
@@ -321,7 +323,7 @@ impl Endpoint {
     pub(super) fn answers(&self) {
         let mut state = self.state();
         (state.failures, state.ejected_until) = (0, Duration::ZERO);
-        state.failing_since = None;
+        (state.failing_since, state.unreached) = (None, None);
         (state.untrusted, state.throttled) = (false, false);
     }
 
@@ -347,6 +349,11 @@ impl Endpoint {
         self.state().failing_since
     }
 
+    /// Since when it was not reached, and why.
+    pub(super) fn unreached_since(&self) -> Option<(Duration, Error)> {
+        self.state().unreached.clone()
+    }
+
     /// Says once why nothing goes on for now.
     async fn throttled(&self, response: Response) {
         if !std::mem::replace(&mut self.state().throttled, true) {
@@ -355,12 +362,21 @@ impl Endpoint {
         }
     }
 
+    /// Leaves a host alone for a while that was not reached.
+    pub(super) fn eject_unreached(&self, now: Duration, why: &Error) {
+        let unreached = self.state().unreached.take();
+        self.eject(now);
+        let since = unreached.map_or(now, |(since, _)| since);
+        self.state().unreached = Some((since, why.clone()));
+    }
+
     /// Leaves the host alone for a while.
     pub(super) fn eject(&self, now: Duration) {
         let mut state = self.state();
         let wait = EJECTED_FIRST * 2_u32.saturating_pow(state.failures.min(8));
         state.failures = state.failures.saturating_add(1);
         state.failing_since.get_or_insert(now);
+        state.unreached = None;
         state.ejected_until = now + wait.min(EJECTED_MAX);
     }
 
@@ -406,7 +422,7 @@ impl Endpoint {
         let (kind, way_out) = match status {
             StatusCode::FORBIDDEN if is_hosts => (ErrorKind::Denied, ""),
             StatusCode::UNAUTHORIZED if is_hosts => {
-                (ErrorKind::Denied, "; the setting `token` says the one that it knows")
+                (ErrorKind::Denied, "; drivers show theirs by the setting `token` (SAMARA_TOKEN)")
             }
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
                 (ErrorKind::Denied, self.keys.door.way_out())
@@ -469,7 +485,10 @@ async fn words(mut response: Response) -> String {
         }
     };
     let _what_came_is_enough = tokio::time::timeout(ANSWER_TIME, read).await;
-    String::from_utf8_lossy(&bytes).trim().chars().take(WORDS_MAX).collect()
+    // In one line: gateways answer with pages.
+    let text = String::from_utf8_lossy(&bytes);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().take(WORDS_MAX).collect()
 }
 
 /// Why something is not waited for any longer.

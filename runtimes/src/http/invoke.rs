@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
+use http::HeaderValue;
 use rustls::ClientConfig;
 use samara_core::{
     Batch, Cancel, Capacity, Clock, Error, ErrorKind, Observer, Reach, Runtime, wire,
@@ -38,6 +40,14 @@ const BATCH_TIME: Duration = Duration::from_millis(50);
 /// back by then.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long no host at all may be reached before none is expected any more: as long as a task has
+/// by itself with the four attempts of a default. From then on batches are given up at once, so that
+/// a job of many tasks comes to its end too.
+pub(super) const GONE: Duration = Duration::from_secs(120);
+
+/// How long no host at all is reached before that is said: some are started again at once.
+const SAID_AFTER: Duration = Duration::from_secs(3);
+
 /// How often it is looked for a host that takes a batch, while none does.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -62,6 +72,8 @@ pub(crate) struct Hosts {
     clock: Arc<dyn Clock>,
     /// Told when a host has room again.
     room: Arc<Notify>,
+    /// Whether it was said that no host is reached.
+    said: AtomicBool,
     rate: Rate,
 }
 
@@ -73,6 +85,11 @@ pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Err
         false => when_needed()?,
     };
     let client = client(tls, None)?;
+    if context.token.as_deref().is_some_and(|token| HeaderValue::from_str(token).is_err()) {
+        let text = "the setting `token` (SAMARA_TOKEN) has a character that travels in no header: is \
+                    there a line end in it?";
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
     let keys = Keys {
         token: context.token.as_deref().map(Arc::from),
         door: Door::of(config.door.as_deref(), context)?,
@@ -116,7 +133,8 @@ impl Hosts {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let rate = Rate::new(None, Arc::clone(&clock));
-        Self { name, reach, endpoints, slots, clock, room: Arc::default(), rate }
+        let said = AtomicBool::new(false);
+        Self { name, reach, endpoints, slots, clock, room: Arc::default(), said, rate }
     }
 
     /// Waits for every host to say what it is.
@@ -194,10 +212,31 @@ impl Hosts {
         }
     }
 
-    /// Asks all hosts what they are, until one has answered and the others had a moment.
+    /// For how long no host at all was reached, and why the last one was not.
+    fn unreached(&self) -> Option<(Duration, Error)> {
+        let since = self.endpoints.iter().map(|endpoint| endpoint.unreached_since());
+        let since: Vec<(Duration, Error)> = since.collect::<Option<_>>()?;
+        let (since, error) = since.into_iter().max_by_key(|(since, _)| *since)?;
+        Some((self.clock.monotonic().saturating_sub(since), error))
+    }
+
+    /// Why no host is expected any more, where none is.
+    fn gone(&self) -> Option<Error> {
+        let (time, error) = self.unreached()?;
+        if time >= SAID_AFTER && !self.said.swap(true, Ordering::Relaxed) {
+            let name = &self.name;
+            tracing::warn!("tasks wait for {name}, at most {GONE:?} in all: {error}");
+        }
+        (time >= GONE).then_some(error)
+    }
+
+    /// Asks all hosts what they are, until one has answered and the others had a moment. What is
+    /// wrong with the others is said where one has; else it is the error.
     async fn ask(&self) -> Result<(), Error> {
-        let mut asked: FuturesUnordered<_> = self.endpoints.iter().map(asked).collect();
-        let (mut first, mut late) = (None, None);
+        let goes_on = Arc::new(AtomicBool::new(false));
+        let asked = self.endpoints.iter().map(|endpoint| asked(endpoint, &goes_on));
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let (mut failed, mut late) = (Vec::new(), None);
         loop {
             let asked = async {
                 match late {
@@ -208,12 +247,19 @@ impl Hosts {
             };
             match asked.await {
                 Some(Ok(Ok(()))) => late = Some(()),
-                Some(Ok(Err(error))) => drop(first.get_or_insert(error)),
+                Some(Ok(Err(error))) => failed.push(error),
                 Some(Err(_)) => {}
-                None if late.is_some() => return Ok(()),
+                None if late.is_some() => {
+                    goes_on.store(true, Ordering::Relaxed);
+                    failed.iter().for_each(|error| tracing::warn!("{error}"));
+                    return Ok(());
+                }
                 None => break,
             }
         }
+        let mut failed = failed.into_iter();
+        let first = failed.next();
+        failed.for_each(|error| tracing::warn!("{error}"));
         Err(first.unwrap_or_else(|| {
             Error::new(ErrorKind::Lost, format!("{}: there is no host", self.name))
         }))
@@ -229,6 +275,7 @@ impl Hosts {
         let now = self.clock.monotonic();
         let Err(unsent) = sent else {
             endpoint.answers();
+            self.said.store(false, Ordering::Relaxed);
             return Ok(Next::Done);
         };
         match unsent {
@@ -241,9 +288,9 @@ impl Hosts {
                 Ok(Next::Elsewhere(wait))
             }
             Unsent::Unreached(error) => {
-                endpoint.eject(now);
+                endpoint.eject_unreached(now, &error);
                 let since = *failing_since.get_or_insert(now);
-                if now.saturating_sub(since) >= PATIENCE {
+                if now.saturating_sub(since) >= PATIENCE || self.gone().is_some() {
                     return Err(error);
                 }
                 tracing::debug!("{error}");
@@ -277,6 +324,9 @@ impl Hosts {
             }
             if cancel.is_cancelled() {
                 return Err(cancelled());
+            }
+            if let Some(error) = self.gone() {
+                return Err(error);
             }
             // Also looked at now and then: a host may come back from being left alone.
             let _either = tokio::time::timeout(LOOK_AGAIN, self.room.notified()).await;
@@ -316,7 +366,8 @@ impl Runtime for Hosts {
         let is_known = |endpoint: &&Arc<Endpoint>| endpoint.state().info.is_some();
         let (known, unknown): (Vec<_>, Vec<_>) = self.endpoints.iter().partition(is_known);
         if known.iter().any(|endpoint| endpoint.failing_since().is_none()) {
-            unknown.into_iter().for_each(|endpoint| drop(asked(endpoint)));
+            let goes_on = Arc::new(AtomicBool::new(true));
+            unknown.into_iter().for_each(|endpoint| drop(asked(endpoint, &goes_on)));
             return Ok(());
         }
         let asked = self.ask().await;
@@ -387,11 +438,16 @@ impl fmt::Display for Hosts {
 }
 
 /// Asks a host what it is. That goes on behind the job's back: those that answer late take part from
-/// then on.
-fn asked(endpoint: &Arc<Endpoint>) -> JoinHandle<Result<(), Error>> {
-    let endpoint = Arc::clone(endpoint);
+/// then on, and of those that do not it is said, where the job goes on without them.
+fn asked(endpoint: &Arc<Endpoint>, goes_on: &Arc<AtomicBool>) -> JoinHandle<Result<(), Error>> {
+    let (endpoint, goes_on) = (Arc::clone(endpoint), Arc::clone(goes_on));
     tokio::spawn(async move {
-        let asked = endpoint.ask().await.inspect_err(|error| tracing::warn!("{error}"));
+        let asked = endpoint.ask().await;
+        if let Err(error) = &asked
+            && goes_on.load(Ordering::Relaxed)
+        {
+            tracing::warn!("{error}");
+        }
         asked.map(|_| endpoint.answers())
     })
 }

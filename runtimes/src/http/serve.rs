@@ -19,7 +19,7 @@ use super::handle::Handling;
 use super::listen::{Address, Listener, Stream};
 use super::requests::{HEAD_TIME, Requests};
 use super::tls::Tls;
-use crate::host::{Ended, Host};
+use crate::host::{Ended, Host, Planned};
 
 /// Connections at the same moment, and no more than half of the files that the process may have
 /// open: tasks need some, too. A driver has one for each batch under way; one more waits until
@@ -48,7 +48,13 @@ pub(super) async fn serve(
     address: Address,
     dialect: &'static Dialect,
 ) -> Result<Ended, Error> {
-    check(&host, &address, dialect.door)?;
+    let planned = Planned {
+        variables: &host.variables,
+        listen: host.listen.as_deref(),
+        knows_some: !host.tokens.is_empty() || host.service.has_gate(),
+        tls: host.tls.as_deref(),
+    };
+    check(&planned, &address, dialect.door)?;
     let listener = address.listen().await?;
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Invalid, format!("cannot listen on {address}: {error}"))
@@ -75,9 +81,9 @@ pub(super) async fn serve(
 }
 
 /// Refuses what makes no sense together, and to be where anybody could run tasks.
-fn check(host: &Host, address: &Address, door: Door) -> Result<(), Error> {
-    let knows_some = !host.tokens.is_empty() || host.service.has_gate();
-    match (&host.tls, address) {
+pub(super) fn check(planned: &Planned<'_>, address: &Address, door: Door) -> Result<(), Error> {
+    let knows_some = planned.knows_some;
+    match (planned.tls, address) {
         (Some(_), Address::Unix(_) | Address::Shared(_)) => {
             let text = format!(
                 "SAMARA_HOST_TLS_CERT is for addresses of TCP, and {address} is none: nobody \
@@ -92,7 +98,7 @@ fn check(host: &Host, address: &Address, door: Door) -> Result<(), Error> {
     if !knows_some {
         admits_nobody_else(address, door)?;
     }
-    if knows_some && host.tls.is_none() && door == Door::Reach && !address.is_here() {
+    if knows_some && planned.tls.is_none() && door == Door::Reach && !address.is_here() {
         tracing::warn!(
             "{address} can be reached from other machines, and speaks no TLS: tickets and tokens \
              can be read on their way, unless something before it speaks TLS; SAMARA_HOST_TLS_CERT \

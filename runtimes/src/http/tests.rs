@@ -12,7 +12,7 @@ use samara_core::{
     Reports, Runtime, Task,
 };
 
-use super::invoke::PATIENCE;
+use super::invoke::{GONE, PATIENCE};
 use super::open;
 use crate::Context;
 use crate::testing::Hand;
@@ -226,6 +226,38 @@ async fn a_job_does_not_begin_where_nobody_has_been_for_long() {
     assert!(error.message.contains(&host.address), "{error}");
     host.gone.store(false, Ordering::SeqCst);
     runtime.ready().await.expect("it is back");
+}
+
+#[tokio::test]
+async fn batches_are_given_up_at_once_where_no_host_was_reached_for_long() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let clock = Arc::new(Hand(Mutex::new(Duration::from_secs(100))));
+    let context = Context { clock: Arc::clone(&clock) as _, ..Context::default() };
+    let runtime = open(&format!("http://{address}"), &context).unwrap();
+    let given_up = async |batches| {
+        for _ in 0..batches {
+            let given_up = tokio::time::timeout(Duration::from_secs(20), invoke(&runtime, 1));
+            let error = given_up.await.expect("it is not waited for").unwrap_err();
+            assert!(error.message.contains("cannot be reached"), "{error}");
+        }
+    };
+    let time_passes = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        *clock.0.lock().unwrap() += GONE;
+    };
+    // The first waits for a host that is started again. The others would, one after the other.
+    tokio::join!(given_up(1), time_passes);
+    given_up(20).await;
+}
+
+#[test]
+fn a_token_that_no_header_carries_is_named() {
+    let context = Context { token: Some("a token\n".to_owned()), ..Context::default() };
+    let error = open("http://127.0.0.1:1", &context).unwrap_err();
+    assert!(
+        error.message.contains("SAMARA_TOKEN") && !error.message.contains("a token"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ pub(crate) const PLACE: Surroundings = Surroundings {
     // What an extension's function has; others are not told at all.
     grace: Duration::from_millis(300),
     defaults,
+    check: |_| Ok(()),
     serve: |host| serve(host).boxed(),
 };
 

@@ -137,6 +137,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> 
     }
     let mut printer = Printer::new(globals.json, globals.verbosity);
     let (reuse, stats) = (arguments.policy.reuse, arguments.policy.stats.as_ref());
+    stats.map_or(Ok(()), Stats::try_out)?;
     let Some(reduce) = &arguments.reduce else {
         let submitted = executor.map_untyped(&component, &function.name, plan).reuse(reuse);
         let job = samara::block_on(submitted)?;
@@ -264,8 +265,9 @@ async fn print_combined(
         job.cancel();
         job.wait().await;
     }
-    stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
+    let numbers = job.stats();
     if was_interrupted {
+        stats.map_or(Ok(()), |file| file.write(&numbers))?;
         return printer.interrupted(&summary);
     }
     match job.value().await {
@@ -275,7 +277,10 @@ async fn print_combined(
         Err(Error::Task(error)) => printer.result(None, Err(error))?,
         Err(error) => return Err(error.into()),
     }
-    printer.finish(&summary)
+    let ended = printer.finish(&summary)?;
+    // After the values, which are not to be lost where the file cannot be written.
+    stats.map_or(Ok(()), |file| file.write(&numbers))?;
+    Ok(ended)
 }
 
 /// Prints the combined value of each object.
@@ -295,8 +300,9 @@ async fn print_objects(
         job.cancel();
         job.wait().await;
     }
-    stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
+    let numbers = job.stats();
     if was_interrupted {
+        stats.map_or(Ok(()), |file| file.write(&numbers))?;
         return printer.interrupted(&summary);
     }
     match job.values().await {
@@ -308,7 +314,10 @@ async fn print_objects(
         Err(Error::Task(error)) => printer.result(None, Err(error))?,
         Err(error) => return Err(error.into()),
     }
-    printer.finish(&summary)
+    let ended = printer.finish(&summary)?;
+    // After the values, which are not to be lost where the file cannot be written.
+    stats.map_or(Ok(()), |file| file.write(&numbers))?;
+    Ok(ended)
 }
 
 /// CBOR's null.

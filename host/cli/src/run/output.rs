@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use samara::{Cause, Encoded, JobId, LogLine, Summary, TaskError, UserErrorKind};
+use samara::{Cause, Encoded, Exceeded, JobId, LogLine, Summary, TaskError, UserErrorKind};
 use serde::Serialize;
 
 use crate::globals::Verbosity;
@@ -169,8 +169,36 @@ fn hint(error: &TaskError) -> Option<&'static str> {
             "`samara inspect` has the types; an integer is written 5 and a float 5.0, a text \
              \"in quotes\"",
         ),
+        Cause::LimitExceeded(exceeded) => hint_at_limit(exceeded),
         _ => None,
     }
+}
+
+/// How a limit is raised. A tenant's is not the driver's to raise, and hosts may have less to give.
+fn hint_at_limit(exceeded: &Exceeded) -> Option<&'static str> {
+    Some(match exceeded {
+        Exceeded::Memory { .. } => {
+            "--memory (the setting `memory`) gives a task more, and --chunk less to hold"
+        }
+        Exceeded::Time { .. } => {
+            "--time-limit (the setting `time`) gives a task longer, and --chunk less to do"
+        }
+        Exceeded::Cpu { .. } => "the setting `cpu` says how much (SAMARA_CPU)",
+        Exceeded::StorageOperations { .. } => {
+            "the setting `storage-operations` says how many (SAMARA_STORAGE_OPERATIONS)"
+        }
+        Exceeded::StorageBytes { .. } => {
+            "the setting `storage-bytes` says how many (SAMARA_STORAGE_BYTES)"
+        }
+        Exceeded::HttpRequests { .. } => {
+            "the setting `http-requests` says how many (SAMARA_HTTP_REQUESTS)"
+        }
+        Exceeded::HttpBytes { .. } => "the setting `http-bytes` says how many (SAMARA_HTTP_BYTES)",
+        Exceeded::Buffers { .. } => "the setting `buffers` says how much (SAMARA_BUFFERS)",
+        Exceeded::Output { .. } => "the setting `output` says how large (SAMARA_OUTPUT)",
+        Exceeded::HostCall { .. } => "the setting `host-call` says how many (SAMARA_HOST_CALL)",
+        _ => return None,
+    })
 }
 
 /// A job in one line.

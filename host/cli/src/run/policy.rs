@@ -85,6 +85,12 @@ impl PolicyArguments {
 // === impl Stats ===
 
 impl Stats {
+    /// Sees to it that the file can be written before a job runs for hours, and leaves what is in it.
+    pub(super) fn try_out(&self) -> Result<()> {
+        let file = fs::OpenOptions::new().append(true).create(true).open(&self.path);
+        file.map(drop).with_context(|| format!("cannot write {}", self.path()))
+    }
+
     pub(super) fn write(&self, stats: &JobStats) -> Result<()> {
         let text = if self.csv { stats.to_csv() } else { stats.to_json() + "\n" };
         fs::write(&self.path, text).with_context(|| format!("cannot write {}", self.path()))?;

@@ -10,7 +10,7 @@ use samara::storage::{Error, Found, Metadata, PutOptions, Writer};
 
 use super::bar::Bar;
 use super::together::Together;
-use super::{Place, REMOVED_TOGETHER, REQUESTS, count};
+use super::{Place, REMOVED_TOGETHER, REQUESTS, count, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::{say, usage};
@@ -231,6 +231,7 @@ fn finish(done: &str, total: u64, bytes: u64, globals: &Globals) -> Result<()> {
 
 /// Everything that is to be copied, before anything is.
 async fn plan(storage: &Storage, sources: &[String], target: &str, how: How) -> Result<Vec<Copy>> {
+    stays(&storage.url(target)?)?;
     let mut named = Vec::new();
     let mut many = sources.len() > 1;
     for source in sources {
@@ -331,7 +332,7 @@ fn base(url: &str) -> &str {
 }
 
 /// A pattern up to the last `/` before its first wildcard.
-fn literal_directory(url: &str) -> &str {
+pub(super) fn literal_directory(url: &str) -> &str {
     let end = url.find(['*', '?', '[', '{', '\\']).unwrap_or(url.len());
     let end = url[..end].rfind('/').map_or(0, |slash| slash + 1);
     &url[..end]
@@ -341,6 +342,7 @@ async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals)
     if target.ends_with('/') {
         return Err(usage(format!("{target}: standard input has no name; give the object's own")));
     }
+    stays(&storage.url(target)?)?;
     let mut writer = match how.if_absent {
         true => storage.writer_if_absent(target).await?,
         false => storage.writer(target).await?,

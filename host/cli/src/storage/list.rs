@@ -1,5 +1,6 @@
 //! `samara storage ls` and `stat`: what is there.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
@@ -81,9 +82,11 @@ fn print(entry: &Entry, globals: &Globals) -> Result<()> {
         (Entry::Directory(url), true) => writeln!(out, "{}", json!({ "directory": url }))?,
         (Entry::Object(found), false) => {
             let (size, modified) = (found.metadata.size, modified(found));
-            writeln!(out, "{size:>12}  {modified:20}  {}", found.url)?;
+            writeln!(out, "{size:>12}  {modified:20}  {}", shown(&found.url))?;
         }
-        (Entry::Directory(url), false) => writeln!(out, "{:>12}  {:20}  {url}", "-", "-")?,
+        (Entry::Directory(url), false) => {
+            writeln!(out, "{:>12}  {:20}  {}", "-", "-", shown(url))?;
+        }
     }
     Ok(())
 }
@@ -102,12 +105,25 @@ pub(super) async fn stat(
             continue;
         }
         let size = found.metadata.size;
-        writeln!(out, "object    {}", found.url)?;
+        writeln!(out, "object    {}", shown(&found.url))?;
         writeln!(out, "size      {} ({size} bytes)", units::size(size))?;
         writeln!(out, "modified  {}", modified(&found))?;
         writeln!(out, "etag      {}", found.metadata.etag)?;
     }
     Ok(())
+}
+
+/// A name in a line of its own: characters that end a line, or tell a terminal something, are written
+/// as escapes. With --json names are as they are.
+fn shown(url: &str) -> Cow<'_, str> {
+    if !url.contains(char::is_control) {
+        return url.into();
+    }
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().collect(),
+        false => String::from(c),
+    };
+    url.chars().map(escaped).collect::<String>().into()
 }
 
 fn as_json(found: &Found) -> Value {

@@ -15,6 +15,7 @@ use samara::Storage;
 use samara::storage::{Error, Found};
 
 use crate::globals::Globals;
+use crate::report::usage;
 
 /// Objects that are worked on at the same moment unless it is said: enough to hide a store's
 /// latency, and far below what any of them throttles.
@@ -100,6 +101,18 @@ impl Place {
             false if url.ends_with('/') => Ok(Self::Directory(url)),
             false => Ok(Self::Directory(format!("{url}/"))),
         }
+    }
+}
+
+/// Refuses the memory of this process as a target: it ends with the command, and what was moved there
+/// would be gone.
+fn stays(target: &str) -> Result<()> {
+    match target.starts_with("mem:") {
+        true => Err(usage(format!(
+            "{target} is the memory of this process, which ends with the command: nothing would be \
+             left of what it writes there"
+        ))),
+        false => Ok(()),
     }
 }
 

@@ -1,12 +1,15 @@
 //! `samara storage rm`: never removes more than was named.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 use samara::Storage;
 use samara::storage::Error;
 
+use super::copy::literal_directory;
 use super::{Place, REMOVED_TOGETHER, REQUESTS, count, is_root};
 use crate::globals::Globals;
 use crate::report::{say, usage};
@@ -14,7 +17,7 @@ use crate::report::{say, usage};
 /// Removes objects: those of exactly the given names.
 ///
 /// What lies below a name, and several objects that match a pattern, are removed with --recursive
-/// only. There is no way back.
+/// only, and nothing behind links to other directories. There is no way back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXIT_CODES)]
 pub(super) struct Arguments {
@@ -29,6 +32,17 @@ pub(super) struct Arguments {
     /// Prints what would be removed, and removes nothing.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What the URLs of files begin with.
+const FILE: &str = "file://";
+
+/// Directories that were looked at, and are no links.
+#[derive(Debug)]
+pub(super) struct Links {
+    /// How many bytes of a URL were named.
+    top: usize,
+    known: BTreeSet<String>,
 }
 
 pub(super) async fn rm(storage: &Storage, arguments: &Arguments, globals: &Globals) -> Result<()> {
@@ -67,7 +81,10 @@ async fn looked_at(storage: &Storage, place: &str, recursive: bool) -> Result<Pl
     let found = Place::of(storage, place).await?;
     match &found {
         Place::Object(_) => {}
-        Place::Pattern(all) if all.len() == 1 || recursive => {}
+        Place::Pattern(all) if all.len() == 1 || recursive => {
+            let mut links = Links::below(literal_directory(&storage.url(place)?));
+            all.iter().try_for_each(|found| links.refuse(&found.url))?;
+        }
         Place::Pattern(all) => {
             let all = count(all.len() as u64, "object");
             return Err(usage(format!(
@@ -93,9 +110,44 @@ async fn looked_at(storage: &Storage, place: &str, recursive: bool) -> Result<Pl
                      of them: --recursive"
                 )));
             }
+            if url.starts_with(FILE) {
+                let (mut links, mut all) = (Links::below(url), storage.list(url)?);
+                while let Some(found) = all.try_next().await? {
+                    links.refuse(&found.url)?;
+                }
+            }
         }
     }
     Ok(found)
+}
+
+// === impl Links ===
+
+impl Links {
+    /// Below a directory, which itself may be reached by links: that one was named.
+    pub(super) fn below(directory: &str) -> Self {
+        Self { top: directory.len(), known: BTreeSet::new() }
+    }
+
+    /// Refuses a file that lies behind a link: it belongs to another directory, which nobody named.
+    pub(super) fn refuse(&mut self, url: &str) -> Result<()> {
+        let Some(path) = url.strip_prefix(FILE) else { return Ok(()) };
+        let from = self.top.saturating_sub(FILE.len());
+        let slashes = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > from);
+        for directory in slashes.map(|at| &path[..at]) {
+            if self.known.contains(directory) {
+                continue;
+            }
+            if Path::new(directory).is_symlink() {
+                return Err(usage(format!(
+                    "{FILE}{directory} is a link, and what lies behind it is another directory's; \
+                     remove the link first (`rm` does), or name that directory"
+                )));
+            }
+            self.known.insert(directory.to_owned());
+        }
+        Ok(())
+    }
 }
 
 fn one(url: String) -> stream::BoxStream<'static, Result<String, Error>> {

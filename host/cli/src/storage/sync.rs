@@ -9,10 +9,12 @@ use futures::stream::Peekable;
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use samara::Storage;
 use samara::storage::{Error, Found, PutOptions};
+use serde_json::json;
 
 use super::bar::Bar;
+use super::remove::Links;
 use super::together::Together;
-use super::{REMOVED_TOGETHER, REQUESTS, count};
+use super::{REMOVED_TOGETHER, REQUESTS, count, is_root, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::{say, usage};
@@ -61,12 +63,8 @@ pub(super) async fn sync(
     if source.starts_with(&target) || target.starts_with(&source) {
         return Err(usage(format!("{source} and {target}: one is a part of the other")));
     }
-    if arguments.delete && storage.list(&source)?.try_next().await?.is_none() {
-        return Err(usage(format!(
-            "{source} has no object, so that --delete would remove all that {target} has; is it \
-             the right source? To remove them: samara storage rm --recursive {target}"
-        )));
-    }
+    stays(&target)?;
+    has_some(storage, (&source, &target), arguments.delete).await?;
     let steps = steps(
         (storage.list(&source)?.boxed().peekable(), &source),
         (storage.list(&target)?.boxed().peekable(), &target),
@@ -75,6 +73,7 @@ pub(super) async fn sync(
     let (bar, together) = (&bar, &together);
     let (source, target) = (&source, &target);
     let (mut copied, mut bytes, mut same, mut gone) = (0, 0, 0, Vec::new());
+    let mut links = Links::below(target);
     let done = steps
         .take_while(|_| future::ready(!together.has_stopped()))
         .map(|step| async move {
@@ -91,22 +90,26 @@ pub(super) async fn sync(
         .buffered(arguments.jobs.max(1))
         .boxed();
     let each = |step: Option<Step>| -> Result<()> {
-        let shown = match step {
+        let (shown, json) = match step {
             None => {
                 same += 1;
                 return Ok(());
             }
             Some(Step::Copy { name, size }) => {
                 (copied, bytes) = (copied + 1, bytes + size);
-                format!("copy {source}{name} -> {target}{name}")
+                let (from, to) = (format!("{source}{name}"), format!("{target}{name}"));
+                (format!("copy {from} -> {to}"), json!({ "copy": from, "to": to, "bytes": size }))
             }
             Some(Step::Remove(name)) if arguments.delete => {
-                gone.push(format!("{target}{name}"));
-                format!("remove {target}{name}")
+                let url = format!("{target}{name}");
+                links.refuse(&url)?;
+                gone.push(url.clone());
+                (format!("remove {url}"), json!({ "remove": url }))
             }
             Some(Step::Remove(_)) => return Ok(()),
         };
         match arguments.dry_run {
+            true if globals.json => writeln!(io::stdout(), "{json}")?,
             true => writeln!(io::stdout(), "{shown}")?,
             false if globals.verbosity.verbose => bar.say(&shown),
             false => {}
@@ -135,6 +138,34 @@ fn finish((copied, bytes): (u64, u64), same: u64, removed: u64, globals: &Global
         say(format_args!("copied {objects}, {bytes}; {same} were the same; removed {removed}"));
     }
     Ok(())
+}
+
+/// Refuses a source that has nothing: a slip in its name would look like success.
+async fn has_some(storage: &Storage, (source, target): (&str, &str), delete: bool) -> Result<()> {
+    if storage.list(source)?.try_next().await?.is_some() {
+        return Ok(());
+    }
+    let location = source.trim_end_matches('/');
+    if !is_root(source) && storage.head(location).await.is_ok() {
+        return Err(usage(format!(
+            "{location} is an object, and sync takes what lies below a place; copy it: samara \
+             storage cp {location} {target}"
+        )));
+    }
+    if delete {
+        return Err(usage(format!(
+            "{source} has no object, so that --delete would remove all that {target} has; is it \
+             the right source? To remove them: samara storage rm --recursive {target}"
+        )));
+    }
+    match is_root(source) {
+        // A bucket that is there may be empty.
+        true => Ok(()),
+        false => {
+            Err(Error::NotFound { location: location.to_owned(), sought: "objects below it" }
+                .into())
+        }
+    }
 }
 
 /// The URL of a place that objects lie below.

@@ -364,9 +364,9 @@ fn objects_and_stores_that_are_not_there_are_named() {
         &place,
         &["count_lines", "--over", "nfs://bucket/key"],
         &expect![[r#"
-        exit 3
-        error: `nfs://bucket/key`: no store for `nfs:` in this build (known: …)
-    "#]],
+            exit 2
+            error: `nfs://bucket/key`: no store for `nfs:` in this build (known: …)
+        "#]],
     );
     run(
         &place,
@@ -423,19 +423,21 @@ fn failed_tasks_say_which_and_why() {
         &place,
         &["loops", "--time-limit", "50ms"],
         &expect![[r#"
-        exit 1
-        error: task 0 of job [JOB] (`loops`) out of time: the task ran longer than its limit of 50ms
-        1 task in [TIME], 1 failed
-    "#]],
+            exit 1
+            error: task 0 of job [JOB] (`loops`) out of time: the task ran longer than its limit of 50ms
+              hint: --time-limit (the setting `time`) gives a task longer, and --chunk less to do
+            1 task in [TIME], 1 failed
+        "#]],
     );
     run(
         &place,
         &["allocates", "--input", "100000000", "--memory", "16MiB"],
         &expect![[r#"
-        exit 1
-        error: task 0 of job [JOB] (`allocates`) out of memory: the task wanted more than its limit of [SIZE]
-        1 task in [TIME], 1 failed
-    "#]],
+            exit 1
+            error: task 0 of job [JOB] (`allocates`) out of memory: the task wanted more than its limit of [SIZE]
+              hint: --memory (the setting `memory`) gives a task more, and --chunk less to hold
+            1 task in [TIME], 1 failed
+        "#]],
     );
     run(
         &place,

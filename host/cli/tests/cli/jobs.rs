@@ -292,3 +292,44 @@ fn values_are_combined_object_by_object() {
     let alone = place.samara(&[&over[..], &["--per-object"]].concat());
     assert_eq!(alone.code, Some(2), "it is about --reduce: {alone:?}");
 }
+
+#[test]
+fn a_file_of_numbers_that_cannot_be_written_is_no_reason_to_lose_a_value() {
+    let place = Place::new();
+    place.file("in.txt", "x\ny\n");
+    let over = ["run", programs(), "count_lines", "--over", "in.txt", "--reduce", "sum", "-q"];
+    let none = place.samara(&[&over[..], &["--stats", "none/x.csv"]].concat());
+    assert_eq!((none.code, none.stdout.as_str()), (Some(3), ""), "nothing ran: {none:?}");
+    assert!(none.stderr.contains("cannot write none/x.csv"), "{none:?}");
+    assert_eq!(place.samara(&[&over[..], &["--stats", "x.csv"]].concat()).ok(), "2\n");
+    // One that may be opened, and is full.
+    std::os::unix::fs::symlink("/dev/full", place.path("full.csv")).unwrap();
+    for each in [&[][..], &["--per-object"]] {
+        let full = place.samara(&[&over[..], &["--stats", "full.csv"], each].concat());
+        assert!(full.code == Some(3) && full.stdout.ends_with("2\n"), "{full:?}");
+    }
+}
+
+#[test]
+fn warnings_of_one_kind_are_not_said_without_end() {
+    let place = Place::new();
+    let numbers = "1\n".repeat(15);
+    let run = ["run", programs(), "fails_before_attempt", "--input", "-", "--retry-user-errors"];
+    let warnings = |more: &[&str]| {
+        let ended = place.samara_with(&numbers, &[&run[..], more].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stderr.lines().filter(|line| line.contains("trying again")).count()
+    };
+    assert_eq!(warnings(&[]), 11);
+    assert_eq!(warnings(&["-v"]), 15);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let place = Place::new();
+    let mut command = place.command(&["run", programs(), "answer"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = crate::Ended::from(command.stdout(full).output().unwrap());
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("cannot write to standard output: No space"), "{ended:?}");
+}

@@ -185,9 +185,9 @@ fn what_is_not_there_is_named_with_what_was_looked_for() {
         &place,
         &["get", "nfs://bucket/key"],
         &expect![[r#"
-        exit 3
-        error: `nfs://bucket/key`: no store for `nfs:` in this build (known: …)
-    "#]],
+            exit 2
+            error: `nfs://bucket/key`: no store for `nfs:` in this build (known: …)
+        "#]],
     );
     wrong(
         &place,
@@ -393,4 +393,82 @@ fn what_a_store_does_not_have_is_refused_by_name() {
         error: mem://bucket/key: the store cannot do this (remove bucket): a bucket's URL ends with its name: `s3://bucket`
     "#]],
     );
+}
+
+#[test]
+fn nothing_behind_a_link_is_removed_with_what_was_named() {
+    let place = place();
+    place.file("precious/x.txt", "not to be had again");
+    std::os::unix::fs::symlink(place.path("precious"), place.path("data/link")).unwrap();
+    for what in [&["-r", "data"][..], &["-r", "--dry-run", "data"], &["-r", "da*/**"]] {
+        let refused = storage(&place, &[&["rm"], what].concat());
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+        assert!(refused.stderr.contains("data/link is a link"), "{refused:?}");
+    }
+    storage(&place, &["cp", "-r", "database", "mirror"]).ok();
+    std::os::unix::fs::symlink(place.path("precious"), place.path("mirror/link")).unwrap();
+    let refused = storage(&place, &["sync", "--delete", "database", "mirror"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert_eq!(files(&place).len(), 5 + 1 + 2 + 1, "nothing was removed: {:?}", files(&place));
+    // What was named goes, whatever leads there.
+    assert_eq!(storage(&place, &["rm", "-r", "data/link"]).stderr, "removed 1 object\n");
+    assert_eq!(storage(&place, &["rm", "-r", "data"]).stderr, "removed 4 objects\n");
+}
+
+#[test]
+fn a_sync_of_what_is_not_there_is_no_success() {
+    let place = place();
+    wrong(
+        &place,
+        &["sync", "dada", "mirror"],
+        &expect![[r#"
+            exit 3
+            error: file://[DIR]/dada: not found (looked for objects below it)
+        "#]],
+    );
+    wrong(
+        &place,
+        &["sync", "data/a.txt", "mirror"],
+        &expect![[r#"
+            exit 2
+            error: file://[DIR]/data/a.txt is an object, and sync takes what lies below a place; copy it: samara storage cp file://[DIR]/data/a.txt file://[DIR]/mirror/
+        "#]],
+    );
+    let planned = storage(&place, &["sync", "--dry-run", "--json", "database", "mirror"]).ok();
+    let step: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    assert!(step["copy"].as_str().unwrap().ends_with("/database/c.txt"), "{planned}");
+    assert!(step["to"].as_str().unwrap().ends_with("/mirror/c.txt"), "{planned}");
+}
+
+#[test]
+fn a_name_says_nothing_to_the_terminal() {
+    let place = Place::new();
+    place.file("odd/a\u{1b}[2Jb\nc.txt", "x");
+    let listed = storage(&place, &["ls", "odd"]).ok();
+    assert_eq!(listed.lines().count(), 1, "{listed:?}");
+    assert!(listed.ends_with("/odd/a\\u{1b}[2Jb\\nc.txt\n"), "{listed:?}");
+    let json = storage(&place, &["ls", "--json", "odd"]).ok();
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(found["url"].as_str().unwrap().ends_with("/odd/a\u{1b}[2Jb\nc.txt"), "{json}");
+}
+
+#[test]
+fn nothing_is_moved_to_where_it_would_be_gone() {
+    let place = place();
+    wrong(
+        &place,
+        &["mv", "data/a.txt", "mem://x/a"],
+        &expect![[r#"
+            exit 2
+            error: mem://x/a is the memory of this process, which ends with the command: nothing would be left of what it writes there
+        "#]],
+    );
+    for to_memory in [
+        &["cp", "-r", "data", "mem://x/"][..],
+        &["put", "-", "mem://x/a"],
+        &["sync", "data", "mem://x"],
+    ] {
+        let refused = storage(&place, to_memory);
+        assert!(refused.code == Some(2) && refused.stderr.contains("memory"), "{refused:?}");
+    }
 }

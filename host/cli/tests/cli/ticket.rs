@@ -99,4 +99,5 @@ fn what_cannot_be_signed_is_named() {
     assert!(issue("acme.pem", &[]).contains("acme.pem"));
     assert!(issue("acme.key", &["--expires", "0s"]).contains("0s"));
     assert!(issue("acme.key", &["--http", "example.com"]).contains("https://"));
+    assert!(issue("acme.key", &["--write", "jobs/"]).contains("jobs/ is no URL"));
 }

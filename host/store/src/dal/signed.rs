@@ -64,6 +64,24 @@ pub(super) struct Unsigned {
 /// The longest that a signed URL may hold, with Google and with most others.
 const EXPIRES_MAX: Duration = Duration::from_hours(7 * 24);
 
+/// What reqsign says where no place that it looked in had credentials.
+const NONE_FOUND: &str = "failed to load signing credential";
+
+/// Where credentials may be, for somebody who has none yet.
+fn way_out(location: &str) -> &'static str {
+    match location.split(':').next() {
+        Some("gs") => {
+            "set GOOGLE_APPLICATION_CREDENTIALS, or `credentials_file`, or `anonymous = true` for a \
+             public bucket"
+        }
+        Some("az") => {
+            "set AZURE_STORAGE_KEY, or `key` or `sas_token`, or `anonymous = true` for a public \
+             container"
+        }
+        _ => "the guide to storage says which settings and variables it has",
+    }
+}
+
 // === impl Quiet ===
 
 impl<C: Send + Sync + Unpin + 'static> Quiet<C> {
@@ -105,7 +123,11 @@ impl Unsigned {
 
     /// What it is to us.
     pub(super) fn error(self, location: &str) -> Error {
-        let (location, operation, source) = (location.to_owned(), None, self.text.into());
+        let source = match self.text.contains(NONE_FOUND) {
+            true => format!("no credentials were found that could be used; {}", way_out(location)),
+            false => self.text,
+        };
+        let (location, operation, source) = (location.to_owned(), None, source.into());
         match self.kind {
             ErrorKind::RateLimited => Error::Throttled { location, operation, wait: None, source },
             _ if self.is_retryable => Error::Unavailable { location, operation, source },
@@ -197,5 +219,25 @@ pub(crate) async fn conflict(response: Response) -> Result<String, Response> {
     match response.status().as_u16() {
         409 => Ok(said(response).await.unwrap_or_default()),
         _ => Err(response),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_credentials_is_told_where_they_may_be() {
+        let none = reqsign_core::Error::credential_invalid(NONE_FOUND);
+        for (location, wanted) in
+            [("gs://b/k", "GOOGLE_APPLICATION_CREDENTIALS"), ("az://c/k", "AZURE_STORAGE_KEY")]
+        {
+            let error = Unsigned::of(&none).error(location);
+            assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+            assert!(error.in_full().contains(wanted), "{}", error.in_full());
+        }
+        let wrong = reqsign_core::Error::credential_invalid("the key is no key");
+        let error = Unsigned::of(&wrong).error("gs://b/k");
+        assert!(error.in_full().ends_with("the key is no key"), "{}", error.in_full());
     }
 }

@@ -73,7 +73,12 @@ async fn ask(store: &S3Store, key: &str) -> Result<Kept> {
     }
     let keys = probe::keys(key);
     let found = run(store, &keys).await;
-    if let Err(error) = write::delete_many(store, &keys).await {
+    let removed = write::delete_many(store, &keys).await;
+    // Without a bucket there is nothing, and what was found says so.
+    if let Err(error) = removed.or_else(|error| match &found {
+        Err(Error::NotFound { .. }) => Ok(()),
+        _ => Err(error),
+    }) {
         tracing::warn!(%error, "what a probe wrote was left behind");
     }
     let found = found?;
@@ -152,6 +157,10 @@ async fn put(
     let size = body.len() as u64;
     match put.body(body.into()).send().await {
         Ok(output) => Ok(Some(read::metadata(size, output.e_tag(), None))),
+        // Where there is no bucket, that is no answer to the condition.
+        Err(error) if error::code(&error) == Some("NoSuchBucket") => {
+            Err(error::of(&store.url(&key), &error))
+        }
         Err(error) if matches!(error::status(&error), Some(404 | 409 | 412)) => Ok(None),
         // It does not know the condition.
         Err(error) if matches!(error::status(&error), Some(400 | 501)) => Err(Error::unsupported(

@@ -128,7 +128,8 @@ where
         return Error::PermissionDenied { location, operation, source: source.into() };
     }
     if text.contains("region") {
-        let source = "no region is known; set AWS_REGION, or `region`";
+        let source = "no region is known; set AWS_REGION, or `region` of the store, in \
+                      `[stores.\"s3:\"]` of samara.toml or the table of SAMARA_HOST_STORES";
         return Error::Generic { location, operation, source: source.into() };
     }
     // The SDK has no class for a connection that was cut while the answer came.

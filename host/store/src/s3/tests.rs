@@ -166,6 +166,19 @@ fn keys_that_were_not_removed_are_told_by_their_codes() {
     });
 }
 
+/// A trial of conditions in a bucket that is not there says so, and is no finding about the store.
+#[test]
+fn a_missing_bucket_is_named_by_a_write_under_conditions_too() {
+    let server = Canned::start(|_, _| {
+        let body = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>";
+        answer(404, "Content-Type: application/xml\r\n", body)
+    });
+    let store = store(&server);
+    let error = block_on(store.put("a", "x".into(), PutOptions::if_absent())).unwrap_err();
+    let is_bucket = matches!(&error, Error::NotFound { sought, .. } if sought.contains("bucket"));
+    assert!(is_bucket, "{error:?}");
+}
+
 /// One request copies 5 GiB at most.
 #[test]
 fn large_objects_are_copied_by_the_store_in_parts() {

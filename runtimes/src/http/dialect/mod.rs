@@ -31,7 +31,7 @@ use samara_core::{Clock, Error, ErrorKind};
 use super::handle::{Asked, Body};
 use super::listen::Address;
 use super::serve::{CLOSE_TIME, serve};
-use crate::host::{Defaults, Host, Surroundings, Variables};
+use crate::host::{Defaults, Host, Planned, Surroundings, Variables};
 use crate::push::CANCEL_GRACE;
 
 /// The port where none is said.
@@ -109,6 +109,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("FUNCTIONS_CUSTOMHANDLER_PORT"),
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &azure_functions::DIALECT),
         serve: |host| serve_in(host, &azure_functions::DIALECT).boxed(),
     },
     Surroundings {
@@ -117,6 +118,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("OPENFAAS_NAME"),
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &openfaas::DIALECT),
         serve: |host| serve_in(host, &openfaas::DIALECT).boxed(),
     },
     Surroundings {
@@ -125,6 +127,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("__OW_API_HOST"),
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &openwhisk::DIALECT),
         serve: |host| serve_in(host, &openwhisk::DIALECT).boxed(),
     },
     Surroundings {
@@ -133,6 +136,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("FN_LISTENER"),
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &fn_project::DIALECT),
         serve: |host| serve_in(host, &fn_project::DIALECT).boxed(),
     },
     Surroundings {
@@ -141,6 +145,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("FC_FUNCTION_NAME"),
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &function_compute::DIALECT),
         serve: |host| serve_in(host, &function_compute::DIALECT).boxed(),
     },
     Surroundings {
@@ -149,6 +154,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("CONTAINER_APP_NAME"),
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &plain::CONTAINER_APPS),
         serve: |host| serve_in(host, &plain::CONTAINER_APPS).boxed(),
     },
     // It is Knative inside, and has its variables too.
@@ -158,6 +164,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("CE_APP"),
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &plain::CONTAINER),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
     },
     Surroundings {
@@ -166,6 +173,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("K_SERVICE"),
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &plain::KNATIVE),
         serve: |host| serve_in(host, &plain::KNATIVE).boxed(),
     },
     Surroundings {
@@ -174,6 +182,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: None,
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &plain::CONTAINER),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
     },
     Surroundings {
@@ -182,6 +191,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: Some("ECS_CONTAINER_METADATA_URI_V4"),
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &plain::CONTAINER),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
     },
     Surroundings {
@@ -190,16 +200,26 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         told_by: None,
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
+        check: |planned| check_in(planned, &plain::HERE),
         serve: |host| serve_in(host, &plain::HERE).boxed(),
     },
 ];
 
 async fn serve_in(host: Host, dialect: &'static Dialect) -> Result<crate::host::Ended, Error> {
-    let address = match &host.listen {
-        Some(said) => Address::parse(said)?,
-        None => (dialect.address)(&host.variables)?,
-    };
+    let address = address(host.listen.as_deref(), &host.variables, dialect)?;
     serve(host, address, dialect).await
+}
+
+fn check_in(planned: &Planned<'_>, dialect: &'static Dialect) -> Result<(), Error> {
+    let address = address(planned.listen, planned.variables, dialect)?;
+    super::serve::check(planned, &address, dialect.door)
+}
+
+fn address(said: Option<&str>, variables: &Variables, dialect: &Dialect) -> Result<Address, Error> {
+    match said {
+        Some(said) => Address::parse(said),
+        None => (dialect.address)(variables),
+    }
 }
 
 /// The port that a variable names; one that is empty names none.
