@@ -110,6 +110,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &azure_functions::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "openfaas",
@@ -118,6 +119,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &openfaas::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "openwhisk",
@@ -126,6 +128,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &openwhisk::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "fn",
@@ -134,6 +137,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &fn_project::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "function-compute",
@@ -142,6 +146,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &function_compute::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "container-apps",
@@ -150,6 +155,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER_APPS).boxed(),
+        embed: None,
     },
     // It is Knative inside, and has its variables too.
     Surroundings {
@@ -159,6 +165,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "knative",
@@ -167,6 +174,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::KNATIVE).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "app-runner",
@@ -175,6 +183,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(10),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "fargate",
@@ -183,6 +192,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "http",
@@ -191,6 +201,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         grace: killed_after(30),
         defaults: |_| Defaults::default(),
         serve: |host| serve_in(host, &plain::HERE).boxed(),
+        embed: None,
     },
 ];
 
