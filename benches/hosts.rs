@@ -3,6 +3,9 @@
 //! `cargo bench -p samara-benches --bench hosts`, or a part of it: `… -- rate calls`. Hosts run on
 //! this machine, and so on the same processors as the driver.
 
+#[path = "common/containers.rs"]
+mod containers;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use samara_benches::turns::{Way, ratios, turns};
 use samara_benches::{host_program, median, root, say, time};
 use samara_hosts::lambda::{Lambda, NAME, Settings};
 use samara_programs::{sandbox, values};
+use samara_stores::LAMBDA_EMULATOR;
 
 const ROUNDS: usize = 5;
 
@@ -29,8 +33,12 @@ const WAITING: usize = 1_000;
 const WAIT_MS: u64 = 10;
 const HOSTS: usize = 4;
 
+/// What containers are let in by.
+const TOKEN: &str = "a-token-for-benches";
+
 /// What is measured, in this order.
-const PARTS: [&str; 5] = ["rate", "calls", "spread", "start", "lambda"];
+const PARTS: [&str; 8] =
+    ["rate", "calls", "spread", "containers", "start", "lambda", "emulator", "change"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,8 +50,11 @@ fn main() -> Result<()> {
             "rate" => rate(&program)?,
             "calls" => calls(&program)?,
             "spread" => spread(&program)?,
+            "containers" => containers::run(&program)?,
             "start" => start(&program)?,
-            _ => lambda(&program)?,
+            "lambda" => lambda(&program)?,
+            "emulator" => emulator(&program)?,
+            _ => change(&program)?,
         }
     }
     Ok(())
@@ -203,7 +214,10 @@ fn spread(program: &Path) -> Result<()> {
     let store = tempfile::tempdir()?;
     let hosts: Result<Vec<Host>> = (0..HOSTS).map(|_| Host::start(program, Some(1))).collect();
     let hosts = hosts?;
-    let executor = over(&hosts, &store)?;
+    spread_over("hosts of one slot", &over(&hosts, &store)?)
+}
+
+fn spread_over(what: &str, executor: &Executor) -> Result<()> {
     let programs = Component::from_crate(root().join("tests/programs"))?;
     let ideal = Duration::from_millis(WAIT_MS * (WAITING / HOSTS) as u64).as_secs_f64();
     let (mut parts, mut own_parts) = (Vec::new(), Vec::new());
@@ -223,8 +237,8 @@ fn spread(program: &Path) -> Result<()> {
         }
     }
     say(&format!(
-        "1,000 tasks of 10 ms over 4 hosts of one slot: {:.1} % of the ideal, {:.1} % of that of the \
-         time that the tasks took themselves",
+        "1,000 tasks of 10 ms over {HOSTS} {what}: {:.1} % of the ideal, {:.1} % of that of the time \
+         that the tasks took themselves",
         median(parts) * 100.0,
         median(own_parts) * 100.0
     ))
@@ -268,8 +282,8 @@ fn lambda(program: &Path) -> Result<()> {
         settings.variables.push(("SAMARA_HOST_CACHE_DIR".to_owned(), path));
         let lambda = Lambda::start(settings)?;
         let address = lambda.endpoint()["http://".len()..].to_owned();
-        let (_, first) = time(|| ask(&address))?;
-        let (_, second) = time(|| ask(&address))?;
+        let (_, first) = time(|| ask(&address, NAME))?;
+        let (_, second) = time(|| ask(&address, NAME))?;
         if round > 0 {
             cold.push(first.as_secs_f64() * 1e3);
             warm.push(second.as_secs_f64() * 1e3);
@@ -283,10 +297,103 @@ fn lambda(program: &Path) -> Result<()> {
     ))
 }
 
+/// The same in cargo-lambda's emulator: from the start of the function's process, which the emulator
+/// leaves to us, to the answer of its first invocation, and of the second.
+fn emulator(program: &Path) -> Result<()> {
+    if !LAMBDA_EMULATOR.is_installed() {
+        return say("cargo-lambda's emulator: skipped: try runtimes/ci/lambda-emulator install");
+    }
+    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        // One of its own: it remembers who asked it for an event before.
+        let server = LAMBDA_EMULATOR.start()?;
+        let cache = tempfile::tempdir()?;
+        let name = &server.said["FUNCTION"];
+        let address = server.endpoint()["http://".len()..].to_owned();
+        let mut command = Command::new(program);
+        command
+            .args(["--with-parent", "--log", "error"])
+            .env("SAMARA_HOST_CACHE_DIR", cache.path());
+        command.env("AWS_LAMBDA_RUNTIME_API", &server.said["ENV_AWS_LAMBDA_RUNTIME_API"]);
+        command.env("AWS_LAMBDA_FUNCTION_NAME", name).env("AWS_LAMBDA_FUNCTION_VERSION", "1");
+        command.env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769");
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let (child, first) = time(|| {
+            let child = command.spawn()?;
+            ask(&address, name)?;
+            Ok(child)
+        })?;
+        let _ends = Host { child, url: String::new() };
+        let (_, second) = time(|| ask(&address, name))?;
+        if round > 0 {
+            cold.push(first.as_secs_f64() * 1e3);
+            warm.push(second.as_secs_f64() * 1e3);
+        }
+    }
+    say(&format!(
+        "the same in cargo-lambda's emulator: {:.1} ms; that is there: {:.1} ms",
+        median(cold),
+        median(warm)
+    ))
+}
+
+/// From a changed function to its first result from a host that runs: what `cargo build` takes, and
+/// all of it.
+fn change(program: &Path) -> Result<()> {
+    let (store, place) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let source = changeable(place.path())?;
+    let hosts = [Host::start(program, None)?];
+    let executor = over(&hosts, &store)?;
+    let text = store.path().join("text");
+    std::fs::write(&text, "to be or not to be\n".repeat(1_000))?;
+    let (mut built, mut whole) = (Vec::new(), Vec::new());
+    // The first round builds what the function depends on.
+    for round in 0..=ROUNDS {
+        let changed = format!("Result<Counts> {{\n    std::hint::black_box({round}_u64);\n");
+        let changed = source.replacen("Result<Counts> {\n", &changed, 1);
+        std::fs::write(place.path().join("src/lib.rs"), changed)?;
+        let (build, took) = time(|| {
+            let (component, build) = time(|| Ok(Component::from_crate(place.path())?))?;
+            let input = text.to_str().context("a path in UTF-8")?;
+            let counts = samara::block_on(async {
+                let job = executor.map(&component, word_count::count, input).await?;
+                Ok::<_, samara::Error>(job.values().await?)
+            })?;
+            ensure!(counts.len() == 1 && counts[0]["be"] == 2_000, "{counts:?}");
+            Ok(build)
+        })?;
+        if round > 0 {
+            built.push(build.as_secs_f64());
+            whole.push(took.as_secs_f64());
+        }
+    }
+    say(&format!(
+        "from the start of `cargo build` of a changed word count to its first result from a host: \
+         {:.2} s, of which the build is {:.2} s",
+        median(whole),
+        median(built)
+    ))
+}
+
+/// The word count as a crate of its own in a directory; its source.
+fn changeable(place: &Path) -> Result<String> {
+    let guest = root().join("guest-sdk");
+    let manifest = format!(
+        "[package]\nname = \"word-count-function\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+         [lib]\nname = \"word_count\"\ncrate-type = [\"cdylib\"]\n\n\
+         [dependencies]\nsamara-guest = {{ path = {guest:?} }}\n\
+         serde = {{ version = \"1\", features = [\"derive\"] }}\n\n[workspace]\n"
+    );
+    std::fs::create_dir(place.join("src"))?;
+    std::fs::write(place.join("Cargo.toml"), manifest)?;
+    std::fs::copy(root().join("Cargo.lock"), place.join("Cargo.lock"))?;
+    Ok(std::fs::read_to_string(root().join("examples/word-count/function/src/lib.rs"))?)
+}
+
 /// Asks a function what it is, without AWS's SDK.
-fn ask(address: &str) -> Result<()> {
+fn ask(address: &str, name: &str) -> Result<()> {
     let body = r#"{"samara":1,"ask":"host"}"#;
-    let path = format!("/2015-03-31/functions/{NAME}/invocations");
+    let path = format!("/2015-03-31/functions/{name}/invocations");
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(
         format!(

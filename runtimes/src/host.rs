@@ -32,6 +32,7 @@ pub struct Surroundings {
     pub defaults: fn(&Variables) -> Defaults,
     pub(crate) check: Check,
     pub(crate) serve: Serve,
+    pub(crate) embed: Option<fn(Host) -> Take>,
 }
 
 /// What of a host's settings says where it would listen, and who could run tasks there.
@@ -60,6 +61,22 @@ pub struct Defaults {
     /// Where the key for them is, which is made if it is not there.
     pub cache_key_file: Option<PathBuf>,
 }
+
+/// An event as a platform hands it to a function.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// The event's name, which no other has.
+    pub id: String,
+    /// The function that it is for, as the platform names it.
+    pub function: String,
+    /// When the platform ends the function: time since the Unix epoch.
+    pub deadline: Duration,
+    /// What the platform passes on.
+    pub payload: Vec<u8>,
+}
+
+/// Takes an event, and answers with what the platform passes back.
+pub type Take = Arc<dyn Fn(Given) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
 
 /// Serves until it is told to stop, and says where it listens.
 type Serve = fn(Host) -> BoxFuture<'static, Result<Ended, Error>>;
@@ -147,6 +164,12 @@ impl Surroundings {
     /// `Invalid` where a setting makes no sense; `Store` where it cannot listen.
     pub async fn serve(&self, host: Host) -> Result<Ended, Error> {
         (self.serve)(host).await
+    }
+
+    /// The function that a host is there, for who plays the platform in a process of its own, with
+    /// thousands of them: everything but what asks for events. None where no events are handed over.
+    pub fn embed(&self, host: Host) -> Option<Take> {
+        self.embed.map(|embed| embed(host))
     }
 }
 

@@ -617,19 +617,21 @@ impl Executor {
         made.await
     }
 
-    /// Puts the component in the job's store unless it is there: its name is its content.
+    /// Puts the component in the job's store unless it is there: its name is its content. One that
+    /// was cut short is written anew; other damage is seen by who reads it.
     async fn upload(&self, component: &Component) -> Result<(), Error> {
-        let id = component.id();
+        let (id, bytes) = (component.id(), component.bytes().clone());
         let location = self.0.store.join(&layout::component(&id));
         match location.store.head(&location.key).await {
-            Ok(_) => {}
-            Err(samara_store::Error::NotFound { .. }) => {
-                let bytes = component.bytes().clone();
-                // Whoever else writes it writes the same.
-                location.store.put(&location.key, bytes, PutOptions::default()).await?;
+            Ok(found) if found.size == bytes.len() as u64 => return Ok(()),
+            Ok(found) => {
+                tracing::warn!("{} has {} bytes: uploading {id} again", location.url(), found.size);
             }
+            Err(samara_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        // Whoever else writes it writes the same.
+        location.store.put(&location.key, bytes, PutOptions::default()).await?;
         Ok(())
     }
 

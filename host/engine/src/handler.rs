@@ -38,6 +38,9 @@ const LIST_BYTES_MAX: u64 = 4 << 20;
 /// some 10 MB/s.
 const STORE_WAIT_MAX: Duration = Duration::from_mins(1);
 
+/// The way out where a stored component is not what it should be, or is gone.
+const UPLOADED: &str = "a driver that is started anew uploads it again";
+
 /// How long a thread waits for a store with its slot, where another tenant wants it.
 const SLOT_WAIT_MAX: Duration = Duration::from_millis(20);
 
@@ -163,13 +166,22 @@ impl Handler {
         let bytes = self
             .wait(&(), read)
             .and_then(|read| read.map_err(|error| store_error(&error)))
-            .map_err(|error| error.context(format_args!("fetching component {id}")))?;
+            .map_err(|error| {
+                let mut error = error.context(format_args!("fetching component {id}"));
+                if error.kind == ErrorKind::NotFound {
+                    error.message.push_str(&format!("; {UPLOADED}"));
+                }
+                error
+            })?;
         match ComponentId::of(&bytes) == id {
             true => Ok(bytes),
-            false => Err(Error::new(
-                ErrorKind::Component,
-                format!("{} is damaged: its bytes are not those of {id}", location.url()),
-            )),
+            false => {
+                let url = location.url();
+                let text = format!(
+                    "{url} is damaged: its bytes are not those of component {id}; remove it, and {UPLOADED}"
+                );
+                Err(Error::new(ErrorKind::Component, text))
+            }
         }
     }
 
@@ -214,6 +226,8 @@ impl Handler {
                 report(Reports::Each(vec![self.run_task(prepared, job, first)]));
                 continue;
             }
+            let clock = &*self.engine.inner().clock;
+            let before = clock.monotonic();
             match self.engine.run_shared(prepared, job, together) {
                 Ended::Answered(answers) => {
                     let large = |task: &Task, output| self.large(job, task, output);
@@ -226,7 +240,12 @@ impl Handler {
                     }
                 }
                 Ended::All(outcome) => {
-                    let reports = together.iter().map(|task| ended(task, outcome.clone()));
+                    // The instance's time is that of each: which of them took it is not known.
+                    let wall = clock.monotonic().saturating_sub(before);
+                    let stats = Stats { wall, ..Stats::default() };
+                    let reports = together
+                        .iter()
+                        .map(|task| Report { stats, ..ended(task, outcome.clone()) });
                     report(Reports::Each(reports.collect()));
                 }
             }

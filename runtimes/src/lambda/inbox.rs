@@ -24,8 +24,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(35);
 /// keeps them back while too many functions run, which is no fault of theirs.
 const START_MAX: Duration = Duration::from_mins(2);
 
-/// Parts that are read side by side.
-const READS: usize = 16;
+/// Parts that are read side by side: ten thousand functions write a thousand in each second.
+const READS: usize = 64;
 
 /// Parts of one answer: `URL` is its name, and each run of the batch numbers its own.
 #[derive(Debug)]
@@ -142,13 +142,20 @@ impl Inbox {
         }
     }
 
-    /// Reads what was not seen yet, in order.
+    /// Reads what was not seen yet, in order, and removes it: what long tasks write in minutes would
+    /// make each list longer.
     async fn take(&self, urls: Vec<String>) -> bool {
+        let now = self.clock.monotonic();
         let new: Vec<(String, String)> = {
-            let state = self.state();
+            let mut state = self.state();
             let of = |url: String| {
                 let to = name_of(&url)?.to_owned();
-                let is_new = !state.waiting.get(&to)?.seen.contains(&url);
+                let waiting = state.waiting.get_mut(&to)?;
+                let is_new = !waiting.seen.contains(&url);
+                if is_new {
+                    // Whoever has many to read gets to it later.
+                    waiting.last_sign = Some(now);
+                }
                 is_new.then_some((to, url))
             };
             urls.into_iter().filter_map(of).collect()
@@ -159,9 +166,13 @@ impl Inbox {
             (to, url, read)
         };
         let mut parts = stream::iter(new).map(read).buffered(READS);
+        let mut taken: Vec<(String, String)> = Vec::new();
         while let Some((to, url, read)) = parts.next().await {
             match read {
-                Ok(Some(bytes)) => self.arrived(&to, url, bytes),
+                Ok(Some(bytes)) => {
+                    self.arrived(&to, url.clone(), bytes);
+                    taken.push((to, url));
+                }
                 Ok(None) => {}
                 // It is read again the next time, and those behind it with it.
                 Err(error) => {
@@ -170,7 +181,26 @@ impl Inbox {
                 }
             }
         }
+        self.clear(taken).await;
         came
+    }
+
+    /// Removes what was read. What cannot be removed now goes with the batch.
+    async fn clear(&self, taken: Vec<(String, String)>) {
+        let urls: Vec<String> = taken.iter().map(|(_, url)| url.clone()).collect();
+        if urls.is_empty() {
+            return;
+        }
+        if let Err(error) = self.depot.remove(&urls).await {
+            tracing::debug!("answers were not removed: {error}");
+            return;
+        }
+        let mut state = self.state();
+        for (to, url) in taken {
+            if let Some(waiting) = state.waiting.get_mut(&to) {
+                waiting.seen.remove(&url);
+            }
+        }
     }
 
     fn arrived(&self, to: &str, url: String, bytes: Bytes) {
@@ -301,6 +331,22 @@ mod tests {
         *clock.0.lock().unwrap() += SILENCE_MAX;
         inbox.give_up();
         assert_eq!(parts.next().await.unwrap_err().kind, ErrorKind::Lost);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_removed_while_more_comes() {
+        let shelf = Arc::new(Shelf::default());
+        let clock = Arc::new(Hand::default());
+        let inbox = Inbox::new(Arc::clone(&shelf) as Arc<dyn Depot>, clock as _);
+        let mut parts = inbox.watch_waited("s/", "s/1/");
+        for number in 0..3_u8 {
+            let url = format!("s/1/run/{number:06}");
+            shelf.objects.lock().unwrap().insert(url.clone(), vec![number].into());
+            assert!(inbox.take(vec![url]).await);
+            assert_eq!(parts.next().await.unwrap().bytes[..], [number]);
+            assert!(shelf.objects.lock().unwrap().is_empty(), "{number}");
+        }
+        assert!(inbox.state().waiting["s/1/"].seen.is_empty());
     }
 
     #[test]

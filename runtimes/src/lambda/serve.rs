@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use samara_core::wire::Frame;
 use samara_core::{Access, Batch, Caller, Clock, Depot, Error, ErrorKind, Limits, Retry, wire};
 use serde_json::Value;
@@ -16,8 +16,8 @@ use super::door::Door;
 use super::event::{Ask, Call, ENDING, Event, PARTS_FROM, Reply, Source, VERSION, encode};
 use super::outgoing::Outgoing;
 use super::spread;
-use crate::host::{Defaults, Ended, Host, Surroundings, Variables};
-use crate::push::{Answer, Refusal, Service, encoded, undone};
+use crate::host::{Defaults, Ended, Given, Host, Surroundings, Take, Variables};
+use crate::push::{Answer, Refusal, Service, Why, encoded, undone};
 
 /// Memory that a function has for one of Amazon's processors, in MiB:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
@@ -63,6 +63,7 @@ pub(crate) const PLACE: Surroundings = Surroundings {
     defaults,
     check: |_| Ok(()),
     serve: |host| serve(host).boxed(),
+    embed: Some(embed),
 };
 
 /// Runs what events ask for.
@@ -110,20 +111,27 @@ async fn serve(mut host: Host) -> Result<Ended, Error> {
     }
     let api = host.variables.get("AWS_LAMBDA_RUNTIME_API").cloned().unwrap_or_default();
     (host.listening)(&format!("the runtime API at {api}"));
+    let service = Arc::clone(&host.service);
     let worker = Arc::new(Worker {
-        service: Arc::clone(&host.service),
+        service: Arc::clone(&service),
         depot: host.depot,
         clock: host.clock,
         variables: host.variables,
     });
     let handler = service_fn(move |event: LambdaEvent<Value>| {
         let worker = Arc::clone(&worker);
-        async move { Ok::<Reply, Diagnostic>(worker.take(event).await) }
+        let LambdaEvent { payload, context, .. } = event;
+        async move {
+            let deadline = Duration::from_millis(context.deadline);
+            let (id, function) = (&context.request_id, &context.invoked_function_arn);
+            let invocation = worker.invocation(id, function, deadline);
+            Ok::<Reply, Diagnostic>(worker.take(payload, &invocation).await)
+        }
     });
     let stopped = async {
         // An error means that nobody is there to stop it any more.
         drop(host.stop.wait_for(|stop| *stop).await);
-        host.service.drain(host.grace).await
+        service.drain(host.grace).await
     };
     tokio::select! {
         ran = lambda_runtime::run(handler) => match ran {
@@ -137,12 +145,29 @@ async fn serve(mut host: Host) -> Result<Ended, Error> {
     }
 }
 
+/// A function that is handed its events by whoever plays Lambda.
+fn embed(host: Host) -> Take {
+    let Host { service, depot, clock, variables, .. } = host;
+    let worker = Arc::new(Worker { service, depot, clock, variables });
+    Arc::new(move |given: Given| {
+        let worker = Arc::clone(&worker);
+        async move {
+            let invocation = worker.invocation(&given.id, &given.function, given.deadline);
+            let reply = match serde_json::from_slice(&given.payload) {
+                Ok(payload) => worker.take(payload, &invocation).await,
+                Err(error) => Reply::Invalid(format!("the payload is no JSON: {error}")),
+            };
+            serde_json::to_vec(&reply).expect("texts are JSON")
+        }
+        .boxed()
+    })
+}
+
 // === impl Worker ===
 
 impl Worker {
-    async fn take(&self, event: LambdaEvent<Value>) -> Reply {
-        let invocation = self.invocation(&event.context);
-        let (ticket, asked) = match serde_json::from_value::<Event>(event.payload) {
+    async fn take(&self, payload: Value, invocation: &Invocation) -> Reply {
+        let (ticket, asked) = match serde_json::from_value::<Event>(payload) {
             Ok(Event { samara: VERSION, ticket, ask }) => (ticket, ask),
             Ok(Event { samara, .. }) => {
                 let text = format!("this host speaks version {VERSION} of events, not {samara}");
@@ -171,32 +196,31 @@ impl Worker {
             return Reply::Denied(error);
         }
         match asked {
-            Ask::Host => self.info(&invocation),
-            Ask::Batch(call) => self.run(call, caller, &invocation, true).await,
-            Ask::Queued(call) => self.run(call, caller, &invocation, false).await,
+            Ask::Host => self.info(invocation),
+            Ask::Batch(call) => self.run(call, caller, invocation, true).await,
+            Ask::Queued(call) => self.run(call, caller, invocation, false).await,
             Ask::Wave(mut calls) if !calls.is_empty() => {
                 let own = calls.remove(0);
                 let config = Config { name: invocation.function.clone(), ..Config::default() };
                 let door = Door::new(config, ticket);
                 let others = spread::start(door, &self.depot, calls, &invocation.run);
-                futures::join!(self.run(own, caller, &invocation, false), others).0
+                futures::join!(self.run(own, caller, invocation, false), others).0
             }
             Ask::Wave(_) => Reply::Parts,
         }
     }
 
-    fn invocation(&self, context: &Context) -> Invocation {
-        let deadline = Duration::from_millis(context.deadline);
+    /// An event of this name, for a function that ends then, by the time since the Unix epoch.
+    fn invocation(&self, id: &str, arn: &str, deadline: Duration) -> Invocation {
         let left = deadline.saturating_sub(self.clock.unix());
         let left = (deadline > PLAUSIBLE).then_some(left);
-        let arn = &context.invoked_function_arn;
         let said = |name: &str| self.variables.get(name).cloned().unwrap_or_default();
         let function = match arn.starts_with("arn:") {
-            true => arn.clone(),
+            true => arn.to_owned(),
             false => said("AWS_LAMBDA_FUNCTION_NAME"),
         };
         let is_of_names = |c: &char| c.is_ascii_alphanumeric();
-        let run = context.request_id.chars().filter(is_of_names).take(16).collect();
+        let run = id.chars().filter(is_of_names).take(16).collect();
         Invocation { run, function, left }
     }
 
@@ -271,9 +295,10 @@ impl Worker {
     ) {
         let next_part = sleep(if waits { PARTS_FROM } else { QUEUED_FROM });
         let next_look = sleep(LOOKED_FROM);
+        let had = invocation.left.map(|left| left.saturating_sub(MARGIN));
         let late = async {
-            match invocation.left {
-                Some(left) => sleep(left.saturating_sub(MARGIN)).await,
+            match had {
+                Some(had) => sleep(had).await,
                 None => std::future::pending().await,
             }
         };
@@ -282,7 +307,10 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                () = &mut late => return answer.hand_back(outgoing.frames()).await,
+                () = &mut late => {
+                    let why = Why::Time(had.unwrap_or_default());
+                    return answer.hand_back(outgoing.frames(), why).await;
+                }
                 frame = answer.next() => match frame {
                     Some(frame) => outgoing.add(&frame),
                     None => return,
@@ -291,7 +319,7 @@ impl Worker {
                     next_look.set(sleep(PART_EVERY));
                     if outgoing.is_cancelled().await {
                         tracing::info!("nobody waits for the batch any more: it was cancelled");
-                        return answer.hand_back(outgoing.frames()).await;
+                        return answer.hand_back(outgoing.frames(), Why::Untold).await;
                     }
                 }
                 () = &mut next_part, if outgoing.can_be_parts() => {
@@ -304,10 +332,10 @@ impl Worker {
                             unwritten += 1;
                             continue;
                         }
-                        Err(_) => return answer.hand_back(outgoing.frames()).await,
+                        Err(_) => return answer.hand_back(outgoing.frames(), Why::Untold).await,
                     }
                     if !waits && outgoing.is_cancelled().await {
-                        return answer.hand_back(outgoing.frames()).await;
+                        return answer.hand_back(outgoing.frames(), Why::Untold).await;
                     }
                 }
             }

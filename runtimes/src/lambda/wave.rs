@@ -13,16 +13,24 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use super::door::Door;
 use super::event::{Ask, Call, Source};
 
-/// Where there are enough for a tree, more are gathered until none came for so long: the dispatcher
-/// hands them over one after the other, while it sends those before them.
+/// How often it is looked for further ones.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// Where there are enough for a tree, more are gathered until none came for so many looks: the
+/// dispatcher hands them over one after the other, while it sends those before them, and has other
+/// things to do on a machine that is busy.
+const QUIET: u32 = 3;
+
 /// How often it is looked for further ones at most.
-const GATHERS_MAX: usize = 50;
+const GATHERS_MAX: u32 = 50;
 
 /// From so many batches on that find no connection they are started as a tree: fewer are sent as
-/// quickly by the driver.
+/// quickly by the driver, once others have ended.
 const TREE_FROM: usize = 64;
+
+/// How long those others may take. Beyond that fewer are started as a tree too: each has a function's
+/// place, and all connections may be taken by functions that go on for minutes.
+const FEW_MAX: Duration = Duration::from_secs(1);
 
 /// Batches that one function starts: it takes a tenth of a second or so.
 const MEMBERS_MIN: usize = 16;
@@ -51,7 +59,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Wave {
     batches: Vec<Waiting>,
-    is_gathering: bool,
+    /// Who gathers them, by the number of the first batch.
+    gatherer: u64,
 }
 
 /// A batch that waits.
@@ -125,40 +134,50 @@ impl Waves {
         state.next += 1;
         let wave = state.jobs.entry(calls.to_owned()).or_default();
         wave.batches.push(waiting(number));
-        if wave.batches.len() >= TREE_FROM && !std::mem::replace(&mut wave.is_gathering, true) {
+        if wave.batches.len() == 1 && wave.gatherer == 0 {
+            wave.gatherer = number + 1;
             let (this, calls) = (Arc::clone(self), calls.to_owned());
-            tokio::spawn(async move { this.gather(calls).await });
+            tokio::spawn(async move { this.gather(calls, number + 1).await });
         }
         number
     }
 
-    fn waiting(&self, calls: &str) -> usize {
-        self.state().jobs.get(calls).map_or(0, |wave| wave.batches.len())
+    /// How many wait; none where another gathers them by now.
+    fn waiting(&self, calls: &str, gatherer: u64) -> usize {
+        let state = self.state();
+        let wave = state.jobs.get(calls).filter(|wave| wave.gatherer == gatherer);
+        wave.map_or(0, |wave| wave.batches.len())
     }
 
-    /// Waits until no more come, and starts those that are there, if they are still enough.
-    async fn gather(self: Arc<Self>, calls: String) {
-        let mut gathered = self.waiting(&calls);
-        for _ in 0..GATHERS_MAX {
+    /// Waits until no more come, and starts those that are there: at once where they are enough,
+    /// after a while where they are few.
+    async fn gather(self: Arc<Self>, calls: String, gatherer: u64) {
+        let (mut gathered, mut quiet, mut looks) = (0, 0, 0);
+        loop {
             tokio::time::sleep(GATHER).await;
-            let now = self.waiting(&calls);
-            if std::mem::replace(&mut gathered, now) >= now {
+            let now = self.waiting(&calls, gatherer);
+            if now == 0 {
+                return;
+            }
+            (quiet, looks) = (if now > gathered { 0 } else { quiet + 1 }, looks + 1);
+            gathered = now;
+            let is_over = match now >= TREE_FROM {
+                true => quiet >= QUIET || looks >= GATHERS_MAX,
+                false => GATHER * looks >= FEW_MAX,
+            };
+            if is_over {
                 break;
             }
         }
-        let batches = {
+        let wave = {
             let mut state = self.state();
-            let Some(wave) = state.jobs.get_mut(&calls) else { return };
-            wave.is_gathering = false;
-            if wave.batches.len() < TREE_FROM {
-                if wave.batches.is_empty() {
-                    state.jobs.remove(&calls);
-                }
+            let is_ours = state.jobs.get(&calls).is_some_and(|wave| wave.gatherer == gatherer);
+            if !is_ours {
                 return;
             }
-            state.jobs.remove(&calls).map(|wave| wave.batches).unwrap_or_default()
+            state.jobs.remove(&calls).unwrap_or_default()
         };
-        for group in groups(batches) {
+        for group in groups(wave.batches) {
             let (this, calls) = (Arc::clone(&self), calls.clone());
             tokio::spawn(async move { hand_over(&this.door, &this.depot, &calls, group).await });
         }
@@ -183,7 +202,7 @@ impl Place<'_> {
             return false;
         };
         wave.batches.remove(at);
-        if wave.batches.is_empty() && !wave.is_gathering {
+        if wave.batches.is_empty() {
             state.jobs.remove(self.calls);
         }
         true
@@ -314,10 +333,11 @@ mod tests {
         assert!(
             futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending()
         );
-        assert_eq!(waves.waiting("job/"), 2);
+        let waiting = || waves.state().jobs["job/"].batches.len();
+        assert_eq!(waiting(), 2);
         direct.add_permits(1);
         assert!(matches!(first.await, Start::Alone(_)));
-        assert_eq!(waves.waiting("job/"), 1);
+        assert_eq!(waiting(), 1);
         drop(second);
         assert!(waves.state().jobs.is_empty(), "who is cancelled goes");
     }
@@ -330,10 +350,32 @@ mod tests {
             let mut batch = Box::pin(waves.join(&direct, ("job/", ""), Bytes::new()));
             assert!(futures::poll!(&mut batch).is_pending());
             all.push(batch);
-            tokio::time::sleep(5 * GATHER).await;
+            tokio::time::sleep(GATHER).await;
         }
         for batch in all {
             // The depot takes nothing, which is told to all.
+            assert!(
+                matches!(batch.await, Start::Handed(Err(error)) if error.kind == ErrorKind::Store)
+            );
+        }
+        assert!(waves.state().jobs.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_are_handed_over_where_no_connection_is_free_for_a_while() {
+        let (waves, direct) = (waves(), Semaphore::new(0));
+        let join = |to| waves.join(&direct, ("job/", to), Bytes::new());
+        let (mut gone, mut first, mut second) =
+            (Box::pin(join("0")), Box::pin(join("1")), Box::pin(join("2")));
+        assert!(futures::poll!(&mut gone).is_pending());
+        // Whose gatherer finds nobody, and leaves those that come later to another.
+        drop(gone);
+        assert!(
+            futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending()
+        );
+        tokio::time::sleep(FEW_MAX / 2).await;
+        assert!(futures::poll!(&mut first).is_pending());
+        for batch in [first, second] {
             assert!(
                 matches!(batch.await, Start::Handed(Err(error)) if error.kind == ErrorKind::Store)
             );

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Answer {
     pending: Arc<AtomicUsize>,
     cancel: Cancel,
     /// Set when what is not done goes back to its driver.
-    handing_back: Arc<AtomicBool>,
+    handing_back: Arc<OnceLock<Why>>,
     alive: Interval,
     /// Whether something was said since the last tick.
     spoke: bool,
@@ -53,10 +53,20 @@ pub struct Bounds {
     pub bytes: u64,
 }
 
+/// Why a batch is cancelled before it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its time is over, of which it had so much. Tasks that did not begin, or began late, go back
+    /// for no attempt; one that had most of it would come to the same again, and uses one up.
+    Time(Duration),
+    /// Nobody wants it, or what was done cannot be told.
+    Untold,
+}
+
 /// Encodes what the runtime tells.
 struct Encoder {
     service: Arc<Service>,
-    handing_back: Arc<AtomicBool>,
+    handing_back: Arc<OnceLock<Why>>,
     frames: mpsc::UnboundedSender<Bytes>,
     pending: Arc<AtomicUsize>,
     cancel: Cancel,
@@ -72,7 +82,7 @@ impl Answer {
         let (sender, frames) = mpsc::unbounded_channel();
         let service = Arc::clone(&place.service);
         let cancel = service.cancel.child();
-        let (handing_back, pending) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let (handing_back, pending) = <(Arc<OnceLock<Why>>, Arc<AtomicUsize>)>::default();
         let encoder = Encoder {
             service,
             handing_back: Arc::clone(&handing_back),
@@ -105,11 +115,12 @@ impl Answer {
     pub async fn whole(mut self, bounds: Bounds) -> Vec<u8> {
         let mut all = Vec::new();
         if bounds.time.is_some_and(|time| time.is_zero()) {
-            self.hand_back(&mut all).await;
+            self.hand_back(&mut all, Why::Time(Duration::ZERO)).await;
             return all;
         }
-        let late = match bounds.time {
-            Some(time) => Either::Left(sleep(time.saturating_sub(MARGIN.min(time / 2)))),
+        let had = bounds.time.map(|time| time.saturating_sub(MARGIN.min(time / 2)));
+        let late = match had {
+            Some(time) => Either::Left(sleep(time)),
             None => Either::Right(pending()),
         };
         tokio::pin!(late);
@@ -128,13 +139,13 @@ impl Answer {
                 () = &mut late => break,
             }
         }
-        self.hand_back(&mut all).await;
+        self.hand_back(&mut all, Why::Time(had.unwrap_or_default())).await;
         all
     }
 
-    /// Cancels the batch, because its time is over, and adds what was done until then to `all`.
-    pub(crate) async fn hand_back(&mut self, all: &mut Vec<u8>) {
-        self.handing_back.store(true, Ordering::SeqCst);
+    /// Cancels the batch, and adds what was done until then to `all`.
+    pub(crate) async fn hand_back(&mut self, all: &mut Vec<u8>, why: Why) {
+        let _the_first_counts = self.handing_back.set(why);
         self.cancel.cancel();
         let rest = async {
             while let Some(frame) = self.next_frame().await {
@@ -192,8 +203,11 @@ async fn run(place: Place, batches: Vec<Batch>, cancel: Cancel, encoder: Arc<Enc
             given_back("the host is about to end, and gave back what was not done")
         }
         Ok(Ok(())) if encoder.is_full() => given_back(FULL),
-        Ok(Ok(())) if encoder.is_handing_back() => late(),
-        Ok(Ok(())) => Frame::Done,
+        Ok(Ok(())) => match encoder.handing_back.get() {
+            Some(Why::Time(_)) => given_back(LATE),
+            Some(Why::Untold) => late(),
+            None => Frame::Done,
+        },
         Ok(Err(error)) => Frame::Failed(error),
         Err(_) => {
             let text = "the host panicked over the batch: a defect of Samara's";
@@ -218,10 +232,13 @@ fn given_back(why: &str) -> Frame {
     Frame::Failed(Error::new(ErrorKind::HandedBack, why))
 }
 
-/// The last frame where time was over: it may be for a task that takes too long, and uses up an
-/// attempt.
+/// The last frame where it is not known which tasks took the time: it uses up an attempt of each.
 fn late() -> Frame {
-    Frame::Failed(Error::new(ErrorKind::Lost, LATE))
+    Frame::Failed(too_long())
+}
+
+fn too_long() -> Error {
+    Error::new(ErrorKind::Lost, LATE)
 }
 
 /// A batch that is not even begun, for no fault of its tasks.
@@ -252,7 +269,16 @@ impl Encoder {
     }
 
     fn is_handing_back(&self) -> bool {
-        self.service.is_handing_back() || self.handing_back.load(Ordering::SeqCst) || self.is_full()
+        self.service.is_handing_back() || self.handing_back.get().is_some() || self.is_full()
+    }
+
+    /// Whether a task had most of the batch's time before that was over.
+    fn had_its_time(&self, report: &Report) -> bool {
+        let had = match self.handing_back.get() {
+            Some(Why::Time(had)) => *had,
+            _ => return false,
+        };
+        !had.is_zero() && report.stats.wall >= had / 2
     }
 
     fn is_full(&self) -> bool {
@@ -280,7 +306,13 @@ impl Observer for Encoder {
             && self.is_handing_back()
         {
             // Its driver has not cancelled them: they are not done, and go back.
-            each.retain(|report| !is_cancelled(report));
+            each.retain_mut(|report| {
+                let takes_long = is_cancelled(report) && self.had_its_time(report);
+                if takes_long {
+                    report.outcome = Outcome::Platform(too_long());
+                }
+                !is_cancelled(report)
+            });
         }
         self.service.metrics.ended(&reports);
         count(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner), &reports);
@@ -330,9 +362,12 @@ mod tests {
 
     use super::*;
 
-    /// Takes 100 ms for each task, and has ended by the next 10 ms when it is cancelled.
+    /// Takes 100 ms for each task, but ten seconds for one, and has ended by the next 10 ms when it is
+    /// cancelled.
     #[derive(Debug)]
-    struct Slow;
+    struct Slow {
+        long: Option<u64>,
+    }
 
     #[async_trait]
     impl Runtime for Slow {
@@ -351,10 +386,10 @@ mod tests {
             observer: Arc<dyn Observer>,
         ) -> Result<(), Error> {
             for task in &batch.tasks {
-                for _ in 0..10 {
-                    if !cancel.is_cancelled() {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
+                let (times, mut wall) = (if self.long == Some(task.index) { 1000 } else { 10 }, 0);
+                while wall < times && !cancel.is_cancelled() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    wall += 1;
                 }
                 let outcome = match cancel.is_cancelled() {
                     true => Outcome::Platform(Error::new(ErrorKind::Cancelled, "cancelled")),
@@ -366,7 +401,7 @@ mod tests {
                     outcome,
                     log: Vec::new(),
                     log_dropped: 0,
-                    stats: Stats::default(),
+                    stats: Stats { wall: Duration::from_millis(10 * wall), ..Stats::default() },
                 }]));
             }
             Ok(())
@@ -379,8 +414,13 @@ mod tests {
         }
     }
 
-    /// The tasks that were reported of ten within the time, and why the others were not.
-    async fn whole(time: Option<Duration>, bytes: u64) -> (usize, Option<ErrorKind>) {
+    /// What is said of ten tasks within the time: those that succeeded, those that failed, and why
+    /// the others have no report.
+    async fn whole(
+        long: Option<u64>,
+        time: Option<Duration>,
+        bytes: u64,
+    ) -> (usize, Vec<u64>, Option<ErrorKind>) {
         let task =
             |index| Task { index, attempt: 0, arguments: Arguments::default(), partition: None };
         let batch = Batch {
@@ -396,38 +436,59 @@ mod tests {
             payer: Default::default(),
             tasks: (0..10).map(task).collect(),
         };
-        let service = Service::new(Arc::new(Slow), "1", None);
+        let service = Service::new(Arc::new(Slow { long }), "1", None);
         let answer = service.begin(batch, None).unwrap().whole(Bounds { time, bytes });
         // One without any time has at least the moment in which a guest stops.
         let most = time.unwrap_or(Duration::MAX).max(MARGIN / 2);
         let answer = tokio::time::timeout(most, answer).await.expect("it is not too late");
-        let (mut frames, mut reported) = (Frames::default(), 0);
+        let (mut frames, mut done, mut failed) = (Frames::default(), 0, Vec::new());
         frames.push(&answer);
         loop {
             match frames.next_frame().unwrap().expect("a last frame") {
-                Frame::Ended(Reports::Each(reports)) => reported += reports.len(),
-                Frame::Done => return (reported, None),
-                Frame::Failed(error) => return (reported, Some(error.kind)),
+                Frame::Ended(Reports::Each(reports)) => {
+                    for Report { index, outcome, .. } in reports {
+                        match outcome {
+                            Outcome::Success(_) => done += 1,
+                            Outcome::Platform(error) if error.kind == ErrorKind::Lost => {
+                                failed.push(index);
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                Frame::Done => return (done, failed, None),
+                Frame::Failed(error) => return (done, failed, Some(error.kind)),
                 _ => {}
             }
         }
     }
 
+    const BACK: Option<ErrorKind> = Some(ErrorKind::HandedBack);
+
     #[tokio::test(start_paused = true)]
     async fn what_goes_beyond_the_bounds_goes_back() {
-        let within = |ms| whole(Some(Duration::from_millis(ms)), u64::MAX);
+        let within = |ms| whole(None, Some(Duration::from_millis(ms)), u64::MAX);
         let (unbounded, long, short, none, small) = tokio::join!(
-            whole(None, u64::MAX),
+            whole(None, None, u64::MAX),
             within(9000),
             within(900),
             within(0),
-            whole(None, 1200)
+            whole(None, None, 1200)
         );
-        assert_eq!((unbounded, long), ((10, None), (10, None)));
-        assert_eq!(none, (0, Some(ErrorKind::Lost)));
-        for ((reported, why), wanted) in [(short, ErrorKind::Lost), (small, ErrorKind::HandedBack)]
-        {
-            assert!((1..9).contains(&reported) && why == Some(wanted), "{reported} {why:?}");
+        assert_eq!((unbounded, long), ((10, vec![], None), (10, vec![], None)));
+        assert_eq!(none, (0, vec![], BACK));
+        for (done, failed, why) in [short, small] {
+            assert!((1..9).contains(&done) && failed.is_empty() && why == BACK, "{done} {why:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_task_that_had_most_of_the_time_uses_up_an_attempt() {
+        let within = |long, s| whole(Some(long), Some(Duration::from_secs(s)), u64::MAX);
+        // The one that takes too long is the third: it had most of four seconds, and those behind it
+        // none.
+        assert_eq!(within(2, 5).await, (2, vec![2], BACK));
+        // The last one began late.
+        assert_eq!(within(9, 2).await, (9, vec![], BACK));
     }
 }

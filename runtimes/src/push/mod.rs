@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 
 pub use self::answer::{ALIVE_EVERY, Answer, Bounds};
 #[cfg(feature = "lambda-serve")]
-pub(crate) use self::answer::{encoded, undone};
+pub(crate) use self::answer::{Why, encoded, undone};
 use self::metrics::Metrics;
 pub use self::nested::Nesting;
 

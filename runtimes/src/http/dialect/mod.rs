@@ -111,6 +111,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &azure_functions::DIALECT),
         serve: |host| serve_in(host, &azure_functions::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "openfaas",
@@ -120,6 +121,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &openfaas::DIALECT),
         serve: |host| serve_in(host, &openfaas::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "openwhisk",
@@ -129,6 +131,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &openwhisk::DIALECT),
         serve: |host| serve_in(host, &openwhisk::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "fn",
@@ -138,6 +141,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &fn_project::DIALECT),
         serve: |host| serve_in(host, &fn_project::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "function-compute",
@@ -147,6 +151,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &function_compute::DIALECT),
         serve: |host| serve_in(host, &function_compute::DIALECT).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "container-apps",
@@ -156,6 +161,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &plain::CONTAINER_APPS),
         serve: |host| serve_in(host, &plain::CONTAINER_APPS).boxed(),
+        embed: None,
     },
     // It is Knative inside, and has its variables too.
     Surroundings {
@@ -166,6 +172,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &plain::CONTAINER),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "knative",
@@ -175,6 +182,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &plain::KNATIVE),
         serve: |host| serve_in(host, &plain::KNATIVE).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "app-runner",
@@ -184,6 +192,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &plain::CONTAINER),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "fargate",
@@ -193,6 +202,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &plain::CONTAINER),
         serve: |host| serve_in(host, &plain::CONTAINER).boxed(),
+        embed: None,
     },
     Surroundings {
         name: "http",
@@ -202,6 +212,7 @@ pub(crate) const SURROUNDINGS: &[Surroundings] = &[
         defaults: |_| Defaults::default(),
         check: |planned| check_in(planned, &plain::HERE),
         serve: |host| serve_in(host, &plain::HERE).boxed(),
+        embed: None,
     },
 ];
 

@@ -14,6 +14,7 @@
 
 mod chains;
 mod collect;
+mod components;
 mod ends;
 mod functions;
 mod granted;
@@ -58,6 +59,7 @@ pub fn cases() -> Vec<Case> {
         policy::CASES,
         partitions::CASES,
         objects::CASES,
+        components::CASES,
         storage::CASES,
         ends::CASES,
         sandbox::CASES,

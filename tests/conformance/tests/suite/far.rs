@@ -37,7 +37,7 @@ fn behind(settings: &Settings, server: &Server, proxy: &Proxy) -> Builder {
 }
 
 /// How a host reaches the server, by way of this endpoint.
-fn for_hosts(server: &Server, endpoint: &str) -> String {
+pub(crate) fn for_hosts(server: &Server, endpoint: &str) -> String {
     let settings = server.settings().of("s3", "samara");
     let said = settings.said().filter(|(name, _)| *name != "endpoint");
     let said: String = said.map(|(name, value)| format!(", {name} = {value:?}")).collect();

@@ -33,7 +33,11 @@ pub(crate) const CHECKS: &[Check] = &[
     ("what_is_no_host_is_told_so", strangers),
     ("a_process_that_is_killed_loses_nothing", child_killed),
     ("hosts_need_a_store_that_they_can_reach", unreachable_stores),
+    crate::poisoned::HTTP,
 ];
+
+/// The same of functions of Lambda.
+pub(crate) const FUNCTIONS: &[Check] = &[crate::poisoned::LAMBDA];
 
 /// A host on this machine, which ends with this value.
 #[derive(Debug)]
@@ -89,12 +93,12 @@ impl Host {
         Self { child, url: format!("http://{address}") }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("an id");
         kill(Pid::from_raw(id), signal).expect("a signal");
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("its end")
     }
 }

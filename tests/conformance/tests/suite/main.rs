@@ -9,6 +9,7 @@
 mod far;
 mod hosts;
 mod own;
+mod poisoned;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,11 +44,11 @@ fn main() -> Result<ExitCode> {
         all.add(pair, suite);
     }
     let hosts = all.add_elsewhere(file)?;
-    let _server = all.add_far()?;
+    let (_server, far) = all.add_far()?.unzip();
     let All { arguments, suites, trials, .. } = all;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What nobody waits for any more may still be under way there.
-    drop(hosts);
+    drop((hosts, far));
     let left = left_in_the_end(directory.path(), &suites)?;
     let is_clean = secrets::verdict(&mut std::io::stdout())?;
     if !left.is_empty() && !conclusion.has_failed() {
@@ -97,6 +98,9 @@ struct All {
     trials: Vec<Trial>,
 }
 
+/// A store behind a network and hosts that reach it, which end with this value.
+type Far = (Arc<Server>, (Option<hosts::Host>, Option<Lambda>));
+
 /// Hosts of some pairs, which end with this value.
 type Hosts = (Option<[hosts::Host; 2]>, Option<Lambda>, Option<hosts::Host>);
 
@@ -134,15 +138,18 @@ impl All {
             }
             let mut settings = settings(&self.programs, store);
             settings.builder = settings.builder.runtime(runtime);
-            if pair == HTTP {
-                for (name, check) in hosts::CHECKS {
-                    let (mut settings, own) = (settings.clone(), Arc::clone(&own));
-                    self.trials.push(Trial::test(format!("{HTTP}::hosts::{name}"), move || {
-                        settings.store = own.path().display().to_string();
-                        check(&settings);
-                        Ok(())
-                    }));
-                }
+            let checks = match pair {
+                HTTP => hosts::CHECKS,
+                LAMBDA => hosts::FUNCTIONS,
+                _ => &[],
+            };
+            for (name, check) in checks {
+                let (mut settings, own) = (settings.clone(), Arc::clone(&own));
+                self.trials.push(Trial::test(format!("{pair}::hosts::{name}"), move || {
+                    settings.store = own.path().display().to_string();
+                    check(&settings);
+                    Ok(())
+                }));
             }
             self.add(pair, Arc::new(Suite::open(settings)?));
         }
@@ -157,8 +164,8 @@ impl All {
         Ok((hosts, functions, own))
     }
 
-    /// Adds the pair whose store is behind a network, where its server is installed.
-    fn add_far(&mut self) -> Result<Option<Arc<Server>>> {
+    /// Adds the pairs whose store is behind a network, where its server is installed.
+    fn add_far(&mut self) -> Result<Option<Far>> {
         let Some(server) = far_away(&self.arguments)? else { return Ok(None) };
         let mut settings = settings(&self.programs, server.url());
         let place = server.url().trim_end_matches('/');
@@ -168,15 +175,31 @@ impl All {
         // Where several write at once, which cases do not, this server is wrong by chance; and a trial
         // finds that out by chance.
         settings.builder = settings.builder.store_setting(place, "conditional_writes", "trust");
-        for (name, check) in far::CHECKS {
-            let (settings, server) = (settings.clone(), Arc::clone(&server));
-            self.trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
-                check(&settings, &server);
-                Ok(())
-            }));
+        let stores = far::for_hosts(&server, server.endpoint());
+        let said = [("SAMARA_HOST_STORES", stores.as_str())];
+        let host = is_named(&self.arguments, HTTP_FAR)
+            .then(|| hosts::Host::start_at("127.0.0.1:0", HOST_SLOTS, &said));
+        let functions = is_named(&self.arguments, LAMBDA_FAR).then(|| hosts::functions(&said));
+        let by_http = host.as_ref().map(|host| (HTTP_FAR, host.url.clone()));
+        let by_lambda = functions
+            .as_ref()
+            .map(|functions| (LAMBDA_FAR, format!("{}&slots={HOST_SLOTS}", functions.url())));
+        for (pair, runtime) in by_http.into_iter().chain(by_lambda) {
+            let mut settings = settings.clone();
+            settings.builder = settings.builder.runtime(runtime);
+            self.add(pair, Arc::new(Suite::open(settings)?));
         }
-        self.add(FAR, Arc::new(Suite::open(settings)?));
-        Ok(Some(server))
+        if is_named(&self.arguments, FAR) {
+            for (name, check) in far::CHECKS {
+                let (settings, server) = (settings.clone(), Arc::clone(&server));
+                self.trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
+                    check(&settings, &server);
+                    Ok(())
+                }));
+            }
+            self.add(FAR, Arc::new(Suite::open(settings)?));
+        }
+        Ok(Some((server, (host, functions))))
     }
 }
 
@@ -197,8 +220,12 @@ const LEFT_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether it still does.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The pair whose store is behind a network.
+/// The pair whose store is behind a network, and those where the runtime is as well: all cases, in
+/// some minutes. Left out are processes and a runtime of one's own over such a store, which speak as
+/// `http:` does, and stores other than S3, whose own tests are `host/store`'s.
 const FAR: &str = "local+s3";
+const HTTP_FAR: &str = "http+s3";
+const LAMBDA_FAR: &str = "lambda+s3";
 
 /// The pairs whose tasks run in other processes.
 const PROCESSES: &str = "processes+file";
@@ -218,20 +245,24 @@ fn is_wanted(arguments: &Arguments, pair: &str) -> bool {
     })
 }
 
+/// The same of a pair that takes a server: only where all are asked for, or its name is.
+fn is_named(arguments: &Arguments, pair: &str) -> bool {
+    let filter = arguments.filter.as_deref();
+    filter.is_none_or(|filter| pair.contains(filter) || filter.contains(pair))
+}
+
 /// A server, where it is installed and wanted. One that is missing is said to be skipped; with
 /// `SAMARA_SERVERS=all` it is a failure.
 #[allow(clippy::print_stdout, reason = "a word to the reader")]
 fn far_away(arguments: &Arguments) -> Result<Option<Arc<Server>>> {
     let spec = Spec::of("moto");
-    let is_wanted = match &arguments.filter {
-        Some(filter) => FAR.contains(filter.as_str()) || filter.contains(FAR),
-        None => true,
-    };
-    if !is_wanted {
+    let pairs = [FAR, HTTP_FAR, LAMBDA_FAR];
+    if !pairs.iter().any(|pair| is_named(arguments, pair)) {
         return Ok(None);
     }
     if !spec.is_installed() {
-        let said = format!("skipped: {FAR}: try {} install", spec.script().display());
+        let (pairs, script) = (pairs.join(", "), spec.script());
+        let said = format!("skipped: {pairs}: try {} install", script.display());
         println!("{said}");
         return if is_all() { Err(said.into()) } else { Ok(None) };
     }

@@ -100,14 +100,13 @@ impl Instance {
                 log.pool().logs.push(line);
             }
         });
-        let arn = format!("arn:aws:lambda:us-east-1:123456789012:function:{NAME}");
-        Ok(Arc::new(Self { child: Mutex::new(child), events, answers, arn }))
+        Ok(Arc::new(Self { child: Mutex::new(child), events, answers, arn: arn() }))
     }
 
     /// Runs an event; also says whether the environment can take another one.
     pub(super) async fn run(&self, state: &State, payload: Bytes, kills: bool) -> (Ran, bool) {
         let (sender, answer) = oneshot::channel();
-        let id = format!("{:08x}-0000-4000-8000-000000000000", state.number());
+        let id = id(state.number());
         *self.waiting() = Some((id.clone(), sender));
         self.signal(Signal::SIGCONT);
         let timeout = state.settings.timeout;
@@ -251,6 +250,16 @@ impl Answers {
     }
 }
 
+/// The name of the event of this number.
+pub(super) fn id(number: u64) -> String {
+    format!("{number:08x}-0000-4000-8000-000000000000")
+}
+
+/// The function, as AWS names it.
+pub(super) fn arn() -> String {
+    format!("arn:aws:lambda:us-east-1:123456789012:function:{NAME}")
+}
+
 fn status(status: StatusCode) -> Response<Full<Bytes>> {
     Response::builder().status(status).body(Full::default()).expect("a response of constants")
 }
@@ -259,6 +268,6 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
     clippy::disallowed_methods,
     reason = "AWS's clock, which the function compares with its own"
 )]
-fn unix() -> Duration {
+pub(super) fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

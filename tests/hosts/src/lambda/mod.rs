@@ -4,6 +4,7 @@
 //! | file | does |
 //! |---|---|
 //! | `api.rs` | Invoke, as drivers and functions call it |
+//! | `here.rs` | environments that are no processes, for thousands at once |
 //! | `instance.rs` | an execution environment: a process, its runtime API, its end |
 //!
 //! It is strict where AWS is: a payload is JSON and has 6 MiB at most (256 KiB where it is an
@@ -13,6 +14,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 mod api;
+mod here;
 mod instance;
 
 use std::io;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
+pub use self::here::{Handed, Here, Take};
 use self::instance::Instance;
 
 /// What the function is, and how Lambda behaves.
@@ -42,6 +45,10 @@ pub struct Settings {
     pub concurrency: usize,
     /// What happens to each invocation, by its number.
     pub plan: fn(u64) -> Act,
+    /// What stands in the program's place, in this process.
+    pub here: Option<Here>,
+    /// Where Invoke listens: some port of this machine, where nothing is said.
+    pub address: SocketAddr,
 }
 
 /// What happens to an invocation.
@@ -94,9 +101,11 @@ struct State {
     pool: Mutex<Pool>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pool {
     idle: Vec<Arc<Instance>>,
+    /// The same of those that are no processes.
+    idle_here: Vec<Take>,
     /// All that live, for their end.
     all: Vec<Arc<Instance>>,
     running: usize,
@@ -120,6 +129,8 @@ impl Settings {
             timeout: Duration::from_mins(5),
             concurrency: 1000,
             plan: |_| Act::Pass,
+            here: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }
 }
@@ -135,7 +146,7 @@ impl Lambda {
     pub fn start(settings: Settings) -> io::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let listener = std::net::TcpListener::bind(settings.address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = {
@@ -161,6 +172,19 @@ impl Lambda {
     /// How it went so far.
     pub fn counts(&self) -> Counts {
         self.state.pool().counts
+    }
+
+    /// Ends the environments that wait for an event, as Lambda does at any time: the next one finds a
+    /// new environment.
+    pub fn retire(&self) {
+        let (idle, here) = {
+            let mut pool = self.state.pool();
+            let idle = std::mem::take(&mut pool.idle);
+            pool.all.retain(|one| !idle.iter().any(|other| Arc::ptr_eq(one, other)));
+            (idle, std::mem::take(&mut pool.idle_here))
+        };
+        idle.iter().for_each(|instance| instance.kill());
+        drop(here);
     }
 
     /// What the functions logged.
@@ -204,6 +228,9 @@ impl State {
 
     /// Runs an event in an environment that is warm, or a new one.
     async fn run(self: &Arc<Self>, payload: Bytes, kills: bool) -> Ran {
+        if let Some(here) = &self.settings.here {
+            return self.run_here(here, payload).await;
+        }
         let warm = self.pool().idle.pop();
         let instance = match warm {
             Some(instance) => instance,
@@ -224,6 +251,12 @@ impl State {
             false => pool.all.retain(|other| !Arc::ptr_eq(other, &instance)),
         }
         ran
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("counts", &self.counts).finish_non_exhaustive()
     }
 }
 

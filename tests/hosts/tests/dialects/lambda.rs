@@ -20,6 +20,7 @@ pub(crate) const CHECKS: &[(&str, fn())] = &[
     ("many_batches_are_started_by_functions", tree),
     ("events_that_are_delivered_twice_count_once", twice),
     ("a_task_that_takes_longer_than_the_function_may_says_so", time),
+    ("tasks_that_a_function_has_no_time_for_use_up_no_attempt", cut),
     ("a_task_gets_no_more_memory_than_the_function_has", memory),
     ("a_function_that_takes_minutes_answers_by_the_store", long),
     ("a_job_that_is_cancelled_ends_at_once", cancelled),
@@ -206,6 +207,31 @@ fn time() {
         matches!(error.cause, Cause::LimitExceeded(Exceeded::Time { limit: it }) if it == limit),
         "{error}"
     );
+}
+
+/// Tasks that take a thousand times as long as those before them: they share batches that no function
+/// gets through in its time.
+fn cut() {
+    const SHORT: usize = 300;
+    const LONG: usize = 16;
+    // What is compiled is kept: it would take the time of the tasks.
+    let patient = Ground::new(|_| {});
+    patient.all_are_done(&patient.executor(1), 1, once());
+    let ground = Ground::new(|settings| settings.timeout = Duration::from_secs(6));
+    let executor = ground.executor(1);
+    samara::block_on(async {
+        let sleeps = [1; SHORT].into_iter().chain([1_800; LONG]);
+        let map = executor.map(&ground.app, programs::sandbox::sleeps, sleeps);
+        let job = map.retries(once()).backups(None).await.expect("a job");
+        job.wait().await;
+        let attempts = job.stats().attempts.len();
+        let results = job.results().await;
+        let slept =
+            results.into_iter().map(|slept| slept.unwrap_or_else(|error| panic!("{error}")));
+        assert_eq!(slept.count(), SHORT + LONG);
+        // Of those that were cut off there is no report.
+        assert_eq!(attempts, SHORT + LONG);
+    });
 }
 
 fn memory() {
