@@ -19,6 +19,10 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// `Denied` where it is not one of this host's tenants now; the message says why, and nothing
     /// that is secret.
     fn identify(&self, ticket: Option<&str>) -> Result<Arc<dyn Caller>, Error>;
+
+    /// The host is about to end: what was to be written down later is written now. Who comes after that
+    /// is dealt with as before.
+    fn close(&self) {}
 }
 
 /// Who sends a batch: a tenant, with a ticket that may allow less than the tenant may.

@@ -148,6 +148,11 @@ impl Engine {
         self.0.pooling
     }
 
+    /// Whether another process compiles.
+    pub(crate) fn compiles_elsewhere(&self) -> bool {
+        self.0.compiler.is_some()
+    }
+
     /// Compiles a component here, or wherever this engine has it done.
     pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Component, Error> {
         compile::compile(&self.0.engine, self.0.compiler.as_deref(), bytes)

@@ -1,77 +1,47 @@
-//! The engine as a [`TaskHandler`]: finds components by name, runs batches, stores large outputs.
+//! The engine as a [`TaskHandler`]: runs batches, gathers stored arguments, stores large outputs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use samara_core::{
     Argument, Arguments, Batch, Cancel, ComponentId, Error, ErrorKind, Exceeded, FunctionInfo,
-    JobStarter, Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waiting, Waits,
-    layout,
+    JobStarter, Limits, Outcome, Output, Report, Reports, Stats, Task, TaskHandler, Waits, layout,
 };
-use samara_store::{Location, Locator, PutOptions, StoreExt};
+use samara_store::{Locator, PutOptions, StoreExt};
 use samara_wit::value::ArgumentWriter;
-use tokio::time::timeout;
 
 use crate::component::Prepared;
 use crate::engine::Engine;
 use crate::failure::store_error;
 use crate::job::Job;
+use crate::loader::Loader;
 use crate::shared::{Ended, shareable};
 
 /// Outputs up to this size ride in the reply; larger ones go to the job's store. Well below what
 /// any backend's reply may hold (AWS Lambda: 6 MB for a whole batch).
 const INLINE_BYTES_MAX: usize = 256 << 10;
 
-/// Components kept in memory. Each holds its compiled code, a few hundred KB for Rust guests.
-const COMPONENTS_MAX: usize = 256;
-
-/// Components of tenants that are known to be theirs; beyond that all are looked for again.
-const OWNED_MAX: usize = 4096;
-
 /// Bytes of a component's list of functions, as the host keeps it: some thousand functions.
 const LIST_BYTES_MAX: u64 = 4 << 20;
-
-/// How long a component or an output may take between worker and store: a component of 512 MiB at
-/// some 10 MB/s.
-const STORE_WAIT_MAX: Duration = Duration::from_mins(1);
-
-/// The way out where a stored component is not what it should be, or is gone.
-const UPLOADED: &str = "a driver that is started anew uploads it again";
-
-/// How long a thread waits for a store with its slot, where another tenant wants it.
-const SLOT_WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// Runs batches on an engine.
 #[derive(Debug)]
 pub struct Handler {
     engine: Engine,
     locator: Arc<Locator>,
-    components: Mutex<Components>,
-    /// Tenants and components that are in a store of theirs.
-    owned: Mutex<BTreeSet<(String, ComponentId)>>,
+    loader: Loader,
     jobs: OnceLock<Weak<dyn JobStarter>>,
 }
-
-/// Components by name. Each has a lock of its own, so that one is prepared once however many
-/// threads want it, and nobody waits for another's.
-#[derive(Debug, Default)]
-struct Components {
-    slots: BTreeMap<ComponentId, (u64, Arc<Slot>)>,
-    uses: u64,
-}
-
-type Slot = Mutex<Option<Arc<Prepared>>>;
 
 // === impl Handler ===
 
 impl Handler {
     /// A handler that opens stores and objects through `locator`.
     pub fn new(engine: Engine, locator: Arc<Locator>) -> Self {
-        let (components, owned) = Default::default();
-        Self { engine, locator, components, owned, jobs: OnceLock::new() }
+        let loader = Loader::new(engine.clone(), Arc::clone(&locator));
+        Self { engine, locator, loader, jobs: OnceLock::new() }
     }
 
     /// Lets tasks start jobs through `jobs`. Held weakly, because who starts jobs mostly owns this
@@ -87,7 +57,7 @@ impl Handler {
     ///
     /// Where the component is not there, or is none of this world and version.
     pub fn functions(&self, id: ComponentId, store: &str) -> Result<Arc<[FunctionInfo]>, Error> {
-        let prepared = self.component(id, store)?;
+        let prepared = self.loader.component(id, store, &())?;
         prepared.functions(|| {
             self.engine.list(&prepared, listing_limits()).map_err(|outcome| {
                 Error::new(ErrorKind::Component, format!("cannot list its functions: {outcome:?}"))
@@ -101,109 +71,12 @@ impl Handler {
     ///
     /// As [`functions`](Self::functions).
     pub fn prepare(&self, id: ComponentId, store: &str) -> Result<bool, Error> {
-        Ok(self.component(id, store)?.is_cached())
+        Ok(self.loader.component(id, store, &())?.is_cached())
     }
 
     /// Whether instances come from a pool; without it a fresh one costs several times as much.
     pub fn is_pooling(&self) -> bool {
         self.engine.is_pooling()
-    }
-
-    /// Finds the component of a batch. A tenant has to have it in its own store, even where it is at
-    /// hand because another tenant's job ran before.
-    fn component_of(&self, batch: &Batch) -> Result<Arc<Prepared>, Error> {
-        let tenant = batch.payer.tenant();
-        if !tenant.is_empty() {
-            self.check_owned(tenant, batch)?;
-        }
-        self.component(batch.component, &batch.store)
-    }
-
-    fn check_owned(&self, tenant: &str, batch: &Batch) -> Result<(), Error> {
-        let key = (tenant.to_owned(), batch.component);
-        let owned = || self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        if owned().contains(&key) {
-            return Ok(());
-        }
-        let location = self.object(&batch.store, &layout::component(&batch.component))?;
-        let found = self.wait(&(), location.store.head(&location.key))?;
-        found.map_err(|error| {
-            store_error(&error).context(format_args!("looking for component {}", batch.component))
-        })?;
-        let mut owned = owned();
-        if owned.len() >= OWNED_MAX {
-            owned.clear();
-        }
-        owned.insert(key);
-        Ok(())
-    }
-
-    /// Finds a component: in memory, in the cache of compiled code, in the job's store.
-    fn component(&self, id: ComponentId, store: &str) -> Result<Arc<Prepared>, Error> {
-        let slot = self.slot(id);
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prepared) = &*slot {
-            return Ok(Arc::clone(prepared));
-        }
-        let prepared = match self.engine.prepare_cached(id)? {
-            Some(prepared) => prepared,
-            None => self.engine.prepare(&self.fetch(id, store)?)?,
-        };
-        let prepared = Arc::new(prepared);
-        *slot = Some(Arc::clone(&prepared));
-        Ok(prepared)
-    }
-
-    fn slot(&self, id: ComponentId) -> Arc<Slot> {
-        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
-        components.slot(id)
-    }
-
-    /// Reads a component from the job's store and checks that it is the one.
-    fn fetch(&self, id: ComponentId, store: &str) -> Result<Bytes, Error> {
-        let location = self.object(store, &layout::component(&id))?;
-        let read = location.store.read(&location.key);
-        let bytes = self
-            .wait(&(), read)
-            .and_then(|read| read.map_err(|error| store_error(&error)))
-            .map_err(|error| {
-                let mut error = error.context(format_args!("fetching component {id}"));
-                if error.kind == ErrorKind::NotFound {
-                    error.message.push_str(&format!("; {UPLOADED}"));
-                }
-                error
-            })?;
-        match ComponentId::of(&bytes) == id {
-            true => Ok(bytes),
-            false => {
-                let url = location.url();
-                let text = format!(
-                    "{url} is damaged: its bytes are not those of component {id}; remove it, and {UPLOADED}"
-                );
-                Err(Error::new(ErrorKind::Component, text))
-            }
-        }
-    }
-
-    /// Waits for a store, but not for ever, and after a while without the slot where others want it.
-    fn wait<F: Future>(&self, waits: &dyn Waits, future: F) -> Result<F::Output, Error> {
-        let waited = self.engine.inner().io.block_on(async {
-            tokio::pin!(future);
-            if let Ok(output) = timeout(SLOT_WAIT_MAX, &mut future).await {
-                return Ok(output);
-            }
-            let _resting = Waiting::rest(waits);
-            timeout(STORE_WAIT_MAX, future).await
-        });
-        waited.map_err(|_| {
-            let text = format!("the job's store did not answer within {STORE_WAIT_MAX:?}");
-            Error::new(ErrorKind::TimedOut, text)
-        })
-    }
-
-    fn object(&self, store: &str, key: &str) -> Result<Location, Error> {
-        let root = self.locator.open(store).map_err(|error| store_error(&error))?;
-        Ok(root.join(key))
     }
 
     /// Runs tasks of a batch that may share instances, each instance as many as it may take.
@@ -303,8 +176,9 @@ impl Handler {
                 Argument::Inline(bytes) => writer.push_encoded(bytes),
                 Argument::Stored { job: id, index, content, .. } => {
                     let key = layout::stored_output(id, *index, content.as_deref());
-                    let location = self.object(&job.batch().store, &key)?;
-                    let read = self.wait(&**job.waits(), location.store.read(&location.key))?;
+                    let location = self.loader.object(&job.batch().store, &key)?;
+                    let read =
+                        self.loader.wait(&**job.waits(), location.store.read(&location.key))?;
                     let bytes = read.map_err(|error| {
                         let doing = format_args!("fetching the output of task {index} of {id}");
                         store_error(&error).context(doing)
@@ -321,11 +195,11 @@ impl Handler {
     fn store_output(&self, job: &Job, task: &Task, bytes: Bytes) -> Result<Output, Error> {
         let batch = job.batch();
         let key = layout::output(&batch.job, task.index);
-        let location = self.object(&batch.store, &key)?;
+        let location = self.loader.object(&batch.store, &key)?;
         let options = PutOptions::if_absent();
         let size = bytes.len() as u64;
         let put = location.store.put(&location.key, bytes.clone(), options);
-        match self.wait(&**job.waits(), put)? {
+        match self.loader.wait(&**job.waits(), put)? {
             Ok(_) | Err(samara_store::Error::AlreadyExists { .. }) => {
                 Ok(Output::Stored { size, content: None })
             }
@@ -341,9 +215,9 @@ impl Handler {
         let batch = job.batch();
         let (size, content) = (bytes.len() as u64, ComponentId::of(&bytes).hex());
         let key = layout::stored_output(&batch.job, task.index, Some(&content));
-        let location = self.object(&batch.store, &key)?;
+        let location = self.loader.object(&batch.store, &key)?;
         let put = location.store.put(&location.key, bytes, PutOptions::default());
-        match self.wait(&**job.waits(), put)? {
+        match self.loader.wait(&**job.waits(), put)? {
             Ok(_) => Ok(Output::Stored { size, content: Some(content.into()) }),
             Err(error) => Err(store_error(&error).context("storing the output")),
         }
@@ -366,7 +240,7 @@ impl TaskHandler for Handler {
         let jobs = self.jobs.get().cloned();
         let job = Job::new(batch, &self.locator, cancel).with_nested(jobs, waits);
         let job = Arc::new(job);
-        match self.component_of(batch) {
+        match self.loader.component_of(batch, &**waits) {
             Ok(prepared) if batch.reuse => {
                 self.run_shared(&prepared, &job, &batch.tasks, report);
             }
@@ -385,23 +259,6 @@ impl TaskHandler for Handler {
                 }
             }
         }
-    }
-}
-
-// === impl Components ===
-
-impl Components {
-    fn slot(&mut self, id: ComponentId) -> Arc<Slot> {
-        self.uses += 1;
-        let uses = self.uses;
-        if !self.slots.contains_key(&id) && self.slots.len() >= COMPONENTS_MAX {
-            let oldest = self.slots.iter().min_by_key(|(_, (used, _))| *used);
-            let oldest = oldest.map(|(id, _)| *id);
-            oldest.and_then(|id| self.slots.remove(&id));
-        }
-        let (used, slot) = self.slots.entry(id).or_default();
-        *used = uses;
-        Arc::clone(slot)
     }
 }
 

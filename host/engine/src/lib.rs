@@ -29,6 +29,7 @@ mod handler;
 #[cfg(feature = "inside")]
 pub mod inside;
 mod job;
+mod loader;
 mod log;
 mod partition;
 mod patience;

@@ -11,8 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::failure::Stop;
 
-/// How often a waiting host call looks whether its task was cancelled, and whether another tenant
-/// wants its slot.
+/// How often who waits looks whether its task was cancelled, and whether another tenant wants its slot.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
 
 /// Bounds the waits of one task.
@@ -27,6 +26,24 @@ pub(crate) struct Patience {
     cancel: Cancel,
     /// Whose slot it is while the task waits.
     waits: Arc<dyn Waits>,
+}
+
+/// Waits for `future` on this thread, however long it takes. Who waits for long has no slot while others
+/// want it.
+pub(crate) fn wait_at_rest<F: Future>(io: &Handle, waits: &dyn Waits, future: F) -> F::Output {
+    io.block_on(async {
+        tokio::pin!(future);
+        let mut resting = None;
+        loop {
+            if let Ok(output) = tokio::time::timeout(CANCEL_POLL, &mut future).await {
+                return output;
+            }
+            // Somebody may want it later on.
+            if resting.is_none() {
+                resting = Waiting::rest(waits);
+            }
+        }
+    })
 }
 
 // === impl Patience ===

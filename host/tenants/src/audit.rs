@@ -7,38 +7,55 @@
 //! be gone. Where the disk is full, a line may be cut; then it stays in a line of its own, and the
 //! host says so in its own log and goes on.
 //!
-//! Strangers cannot fill the disk: of the refusals of one tenant, and of all strangers together, no
-//! more than [`REFUSALS_MAX`] are written each second, and then how many were left out.
+//! Every refusal is counted, and strangers cannot fill the disk: of those that are alike within a second
+//! the first is written at once, and the others as one line when the second is over
+//! (`windows.rs`), or when the host ends. A host that is killed says nothing of the others of its last
+//! second.
 
-use std::collections::BTreeMap;
+mod windows;
+
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use samara_core::{Batch, Clock, ComponentId, JobId, Tally, without_passwords};
 use serde::Serialize;
 
+use self::windows::Windows;
 use crate::file::AuditPlace;
+use crate::ticket::Kind;
 
-/// Lines about refusals in one second, of one tenant or of all strangers: enough to see what goes on.
-const REFUSALS_MAX: u64 = 20;
+/// The event of a refusal.
+const REFUSED: &str = "refused";
 
 /// Characters of a text that comes from outside, at most.
 const TEXT_CHARS_MAX: usize = 300;
 
+/// How soon it is looked again whether a second is over, at the soonest: a clock may stand still.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+
 /// Writes the audit log.
-pub(crate) struct Audit {
+pub(crate) struct Audit(Arc<Shared>);
+
+/// What threads that write share with the one that sees to it that seconds end.
+struct Shared {
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
+    /// Told when there is a second to end, and when the log is closed.
+    changed: Condvar,
 }
 
 struct Inner {
     to: To,
-    /// By tenant; strangers have no name. Tenants are known ones, so they are not many.
-    refusals: BTreeMap<String, Rate>,
+    windows: Windows,
+    /// Whether a thread sees to it that seconds end: there is none before there is a refusal.
+    is_watched: bool,
+    /// Whether the host is about to end: nothing is gathered any more.
+    is_closed: bool,
 }
 
 /// Where lines go.
@@ -51,17 +68,10 @@ enum To {
     },
 }
 
-/// Refusals in one second.
-#[derive(Debug, Clone, Copy, Default)]
-struct Rate {
-    second: u64,
-    written: u64,
-    left_out: u64,
-}
-
 /// One line. What is not known is left out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Line {
+    /// When it is written; empty until then, so that lines can be compared.
     time: String,
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,8 +84,15 @@ struct Line {
     component: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     function: Option<String>,
+    /// Why a stranger was refused, in a word of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// For how many it stands; one where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<u64>,
+    /// How many more there were, of which no line says anything else.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
@@ -83,7 +100,7 @@ struct Line {
 }
 
 /// What a job came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Sums {
     succeeded: u64,
     failed: u64,
@@ -93,10 +110,10 @@ struct Sums {
 }
 
 /// Who is written about.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Who<'a> {
-    /// The tenant; none for strangers.
-    pub(crate) tenant: Option<&'a str>,
+    /// The tenant.
+    pub(crate) tenant: &'a str,
     /// The ticket's name.
     pub(crate) ticket: Option<&'a str>,
 }
@@ -117,12 +134,13 @@ impl Audit {
             AuditPlace::Stderr => To::Stderr,
             AuditPlace::Path(path) => To::open(path)?,
         };
-        Ok(Self { clock, inner: Mutex::new(Inner { to, refusals: BTreeMap::new() }) })
+        let inner = Inner { to, windows: Windows::default(), is_watched: false, is_closed: false };
+        Ok(Self(Arc::new(Shared { clock, inner: Mutex::new(inner), changed: Condvar::new() })))
     }
 
     /// A job's first batch was let in.
     pub(crate) fn job(&self, who: Who<'_>, batch: &Batch) {
-        self.write(&self.about(who, "job").of(&Of::batch(batch)));
+        self.write(Line::about(who, "job").of(&Of::batch(batch)));
     }
 
     /// None of a job's batches is left.
@@ -134,72 +152,115 @@ impl Audit {
             cpu_ms: u64::try_from(tally.usage.cpu.as_millis()).unwrap_or(u64::MAX),
             bytes: tally.usage.bytes,
         };
-        self.write(&Line { sums: Some(sums), ..self.about(who, "ended").of(of) });
+        self.write(Line { sums: Some(sums), ..Line::about(who, "ended").of(of) });
     }
 
-    /// Somebody was refused, with a batch or before there was one.
+    /// A tenant was refused, with a batch or before there was one.
     pub(crate) fn refused(&self, who: Who<'_>, batch: Option<&Batch>, reason: &str) {
-        let second = self.clock.monotonic().as_secs();
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let rate = inner.refusals.entry(who.tenant.unwrap_or_default().to_owned()).or_default();
-        let left_out = rate.turn(second);
-        let is_written = rate.written < REFUSALS_MAX;
-        match is_written {
-            true => rate.written += 1,
-            false => rate.left_out += 1,
+        let line = Line::about(who, REFUSED).because(reason);
+        self.gather(match batch {
+            Some(batch) => line.of(&Of::batch(batch)),
+            None => line,
+        });
+    }
+
+    /// Somebody was refused of whom nothing is known.
+    pub(crate) fn stranger(&self, kind: Kind, reason: &str) {
+        let line = Line { event: REFUSED, kind: Some(kind), ..Line::default() };
+        self.gather(line.because(reason));
+    }
+
+    /// Says what has not been said yet. From now on each refusal is written by itself, so that none is
+    /// lost when the process ends.
+    pub(crate) fn close(&self) {
+        let mut inner = self.0.lock();
+        inner.is_closed = true;
+        self.0.end_windows(&mut inner, None);
+        self.0.changed.notify_all();
+    }
+
+    /// Writes a refusal, or counts it for the line in which those that are alike come.
+    fn gather(&self, line: Line) {
+        let now = self.0.clock.monotonic();
+        let mut inner = self.0.lock();
+        self.0.end_windows(&mut inner, Some(now));
+        if inner.is_closed || inner.windows.note(now, &line) {
+            self.0.write(&mut inner, line);
         }
-        if left_out > 0 {
-            inner.to.write(&self.left_out(who.tenant, left_out));
-        }
-        if is_written {
-            let mut line = self.about(who, "refused");
-            line.reason = Some(cut(&without_passwords(reason)));
-            inner.to.write(&match batch {
-                Some(batch) => line.of(&Of::batch(batch)),
-                None => line,
-            });
+        if !inner.is_closed {
+            self.watch(&mut inner);
         }
     }
 
-    fn left_out(&self, tenant: Option<&str>, left_out: u64) -> Line {
-        let who = Who { tenant, ticket: None };
-        Line { left_out: Some(left_out), ..self.about(who, "left-out") }
-    }
-
-    fn about(&self, who: Who<'_>, event: &'static str) -> Line {
-        /// 9999-12-31T23:59:59Z, the last that can be written.
-        const LAST: Duration = Duration::from_secs(253_402_300_799);
-        let time = std::time::UNIX_EPOCH + self.clock.unix().min(LAST);
-        Line {
-            time: humantime::format_rfc3339_millis(time).to_string(),
-            event,
-            tenant: who.tenant.map(str::to_owned),
-            ticket: who.ticket.map(cut),
-            ..Line::default()
+    /// Sees to it that what was gathered is written in time.
+    fn watch(&self, inner: &mut Inner) {
+        if inner.is_watched {
+            return self.0.changed.notify_one();
+        }
+        let shared = Arc::clone(&self.0);
+        let thread = thread::Builder::new().name("samara-audit".to_owned());
+        match thread.spawn(move || shared.watch()) {
+            Ok(_) => inner.is_watched = true,
+            // What was gathered is written with the next refusal, or at the end.
+            Err(error) => tracing::warn!("the audit log is written late: no thread: {error}"),
         }
     }
 
-    fn write(&self, line: &Line) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).to.write(line);
+    fn write(&self, line: Line) {
+        self.0.write(&mut self.0.lock(), line);
     }
 }
 
-/// Says what was left out last.
 impl Drop for Audit {
     fn drop(&mut self) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        for (tenant, rate) in std::mem::take(&mut inner.refusals) {
-            if rate.left_out > 0 {
-                let tenant = (!tenant.is_empty()).then_some(tenant.as_str());
-                inner.to.write(&self.left_out(tenant, rate.left_out));
-            }
-        }
+        self.close();
     }
 }
 
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Audit").finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a line, with the time.
+    fn write(&self, inner: &mut Inner, mut line: Line) {
+        /// 9999-12-31T23:59:59Z, the last that can be written.
+        const LAST: Duration = Duration::from_secs(253_402_300_799);
+        let time = std::time::UNIX_EPOCH + self.clock.unix().min(LAST);
+        line.time = humantime::format_rfc3339_millis(time).to_string();
+        inner.to.write(&line);
+    }
+
+    /// Writes what was gathered in seconds that are over; in all, where no time is given.
+    fn end_windows(&self, inner: &mut Inner, now: Option<Duration>) {
+        for line in inner.windows.end(now) {
+            self.write(inner, line);
+        }
+    }
+
+    /// Ends seconds in time, until the log is closed.
+    fn watch(&self) {
+        let mut inner = self.lock();
+        while !inner.is_closed {
+            let now = self.clock.monotonic();
+            self.end_windows(&mut inner, Some(now));
+            inner = match inner.windows.next_end() {
+                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(end) => {
+                    let left = end.saturating_sub(now).max(LOOK_MIN);
+                    let waited = self.changed.wait_timeout(inner, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
     }
 }
 
@@ -257,21 +318,19 @@ impl To {
     }
 }
 
-// === impl Rate ===
-
-impl Rate {
-    /// Begins a new second, where there is one; gives what was left out in the old one.
-    fn turn(&mut self, second: u64) -> u64 {
-        if self.second == second {
-            return 0;
-        }
-        std::mem::replace(self, Self { second, ..Self::default() }).left_out
-    }
-}
-
 // === impl Line ===
 
 impl Line {
+    fn about(who: Who<'_>, event: &'static str) -> Self {
+        let tenant = Some(who.tenant.to_owned());
+        Self { event, tenant, ticket: who.ticket.map(cut), ..Self::default() }
+    }
+
+    fn because(mut self, reason: &str) -> Self {
+        self.reason = Some(cut(&without_passwords(reason)));
+        self
+    }
+
     fn of(mut self, of: &Of) -> Self {
         self.job = Some(of.job.to_string());
         self.component = Some(of.component.to_string());
@@ -296,136 +355,4 @@ fn cut(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use samara_core::Usage;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::testing::{HandClock, batch};
-
-    struct Log {
-        directory: tempfile::TempDir,
-        clock: Arc<HandClock>,
-    }
-
-    impl Log {
-        fn new() -> Self {
-            Self { directory: tempfile::tempdir().unwrap(), clock: Arc::default() }
-        }
-
-        fn open(&self) -> Audit {
-            let place = AuditPlace::Path(self.directory.path().join("audit"));
-            Audit::open(&place, Arc::clone(&self.clock) as Arc<dyn Clock>).unwrap()
-        }
-
-        fn text(&self) -> String {
-            std::fs::read_to_string(self.directory.path().join("audit")).unwrap()
-        }
-
-        fn lines(&self) -> Vec<Value> {
-            self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-        }
-    }
-
-    const ACME: Who<'_> = Who { tenant: Some("acme"), ticket: Some("ticket-1") };
-
-    #[test]
-    fn lines_say_what_is_known() {
-        let log = Log::new();
-        let audit = log.open();
-        audit.job(ACME, &batch(1));
-        let usage = Usage { cpu: Duration::from_micros(1_500), bytes: 7 };
-        let tally = Tally { succeeded: 1, failed: 2, lost: 3, usage };
-        audit.ended(ACME, &Of::batch(&batch(1)), &tally);
-        audit.refused(Who::default(), None, "no ticket");
-        let component = batch(1).component;
-        let expected = [
-            format!(
-                r#"{{"time":"2027-01-15T08:00:00.000Z","event":"job","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count"}}"#
-            ),
-            format!(
-                r#"{{"time":"2027-01-15T08:00:00.000Z","event":"ended","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count","succeeded":1,"failed":2,"lost":3,"cpu_ms":1,"bytes":7}}"#
-            ),
-            r#"{"time":"2027-01-15T08:00:00.000Z","event":"refused","reason":"no ticket"}"#
-                .to_owned(),
-        ];
-        assert_eq!(log.text().lines().collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn texts_of_others_stay_in_their_line_and_are_cut() {
-        let log = Log::new();
-        let mut batch = batch(1);
-        batch.function = "f\"\n{\"event\":\"job\"}\u{1b}[31m".to_owned() + &"x".repeat(100_000);
-        log.open().refused(ACME, Some(&batch), "to write s3://name:password@bucket/x");
-        let lines = log.lines();
-        assert_eq!(lines.len(), 1);
-        assert!(log.text().len() < 1_000 && !log.text().contains(['\u{1b}', '\t']));
-        assert_eq!(lines[0]["reason"], "to write s3://***@bucket/x");
-    }
-
-    #[test]
-    fn refusals_are_written_at_a_bounded_rate_and_what_is_left_out_is_counted() {
-        let log = Log::new();
-        let audit = log.open();
-        for _ in 0..1_000 {
-            audit.refused(Who::default(), None, "no ticket");
-        }
-        audit.refused(ACME, None, "not drowned by strangers");
-        assert_eq!(log.lines().len() as u64, REFUSALS_MAX + 1);
-        log.clock.advance(Duration::from_secs(1));
-        audit.refused(Who::default(), None, "no ticket");
-        let lines = log.lines();
-        let [.., left_out, refused] = &lines[..] else { panic!("{lines:?}") };
-        assert_eq!((&left_out["event"], &left_out["left_out"]), (&"left-out".into(), &980.into()));
-        assert_eq!(refused["event"], "refused");
-        for _ in 0..REFUSALS_MAX {
-            audit.refused(Who::default(), None, "no ticket");
-        }
-        drop(audit);
-        assert_eq!(log.lines().last().unwrap()["left_out"], 1, "said at the end too");
-    }
-
-    #[test]
-    fn all_lines_are_there_and_whole_under_load() {
-        let log = Log::new();
-        // Two hosts that share a file, with threads each.
-        let audits = [log.open(), log.open()];
-        std::thread::scope(|scope| {
-            for thread in 0..8 {
-                let audit = &audits[thread % 2];
-                scope.spawn(move || {
-                    for n in 0..500 {
-                        audit.job(ACME, &batch(thread as u64 * 1_000 + n));
-                    }
-                });
-            }
-        });
-        let mut jobs: Vec<String> =
-            log.lines().iter().map(|line| line["job"].to_string()).collect();
-        jobs.sort_unstable();
-        jobs.dedup();
-        assert_eq!(jobs.len(), 4_000);
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_full_disk_holds_nothing_up() {
-        let place = AuditPlace::Path("/dev/full".into());
-        let audit = Audit::open(&place, Arc::new(HandClock::default())).unwrap();
-        audit.job(ACME, &batch(1));
-        audit.refused(ACME, None, "no ticket");
-    }
-
-    #[test]
-    fn what_a_crash_cut_stays_in_a_line_of_its_own() {
-        let log = Log::new();
-        std::fs::write(log.directory.path().join("audit"), "{\"time\":\"20").unwrap();
-        log.open().job(ACME, &batch(1));
-        log.open().job(ACME, &batch(2));
-        let text = log.text();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert!(lines[1..].iter().all(|line| serde_json::from_str::<Value>(line).is_ok()));
-    }
-}
+mod tests;

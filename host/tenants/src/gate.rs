@@ -14,7 +14,7 @@ use samara_core::{
 use crate::Canonical;
 use crate::audit::{Audit, Of, Who};
 use crate::roster::{Member, Roster, Source};
-use crate::ticket::{self, Verified, shown};
+use crate::ticket::{self, Kind, Verified, Whose, shown};
 
 /// How often files are looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -123,8 +123,11 @@ impl Tenants {
         }
     }
 
-    fn refuse(&self, tenant: Option<&str>, why: String) -> Error {
-        self.audit.refused(Who { tenant, ticket: None }, None, &why);
+    fn refuse(&self, whose: &Whose, why: String) -> Error {
+        match whose {
+            Whose::Tenant(tenant) => self.audit.refused(Who { tenant, ticket: None }, None, &why),
+            Whose::Stranger(kind) => self.audit.stranger(*kind, &why),
+        }
         Error::new(ErrorKind::Denied, why)
     }
 }
@@ -132,7 +135,8 @@ impl Tenants {
 impl Gate for Tenants {
     fn identify(&self, ticket: Option<&str>) -> Result<Arc<dyn Caller>, Error> {
         let Some(ticket) = ticket else {
-            return Err(self.refuse(None, "this host asks for a ticket, and none was shown".into()));
+            let why = "this host asks for a ticket, and none was shown".to_owned();
+            return Err(self.refuse(&Whose::Stranger(Kind::NoTicket), why));
         };
         let now = self.source.clock.unix();
         match ticket::verify(&self.roster(), &*self.source.canonical, now, ticket) {
@@ -143,8 +147,12 @@ impl Gate for Tenants {
                 canonical: Arc::clone(&self.source.canonical),
                 audit: Arc::clone(&self.audit),
             })),
-            Err(bad) => Err(self.refuse(bad.tenant.as_deref(), format!("the ticket {}", bad.why))),
+            Err(bad) => Err(self.refuse(&bad.whose, format!("the ticket {}", bad.why))),
         }
+    }
+
+    fn close(&self) {
+        self.audit.close();
     }
 }
 
@@ -194,7 +202,7 @@ impl Caller for Holder {
 
 impl Holder {
     fn who(&self) -> Who<'_> {
-        Who { tenant: Some(&self.member.name), ticket: self.ticket.as_deref() }
+        Who { tenant: &self.member.name, ticket: self.ticket.as_deref() }
     }
 
     fn check(&self, batch: &Batch) -> Result<(), Error> {
@@ -275,7 +283,7 @@ impl fmt::Debug for Holder {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(tally) = self.member.jobs.end(self.job) {
-            let who = Who { tenant: Some(&self.member.name), ticket: self.ticket.as_deref() };
+            let who = Who { tenant: &self.member.name, ticket: self.ticket.as_deref() };
             self.audit.ended(who, &self.of, &tally);
         }
     }

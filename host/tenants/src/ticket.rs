@@ -98,10 +98,40 @@ pub(crate) struct Verified {
 /// A ticket that was not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bad {
-    /// The tenant, once it is known that the ticket is its own.
-    pub(crate) tenant: Option<String>,
+    pub(crate) whose: Whose,
     pub(crate) why: String,
 }
+
+/// Whose ticket it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A tenant's: one of its keys signed it.
+    Tenant(String),
+    /// Nobody knows, for this kind of reason.
+    Stranger(Kind),
+}
+
+/// Why a ticket is no tenant's. Strangers choose what they write, and not how many of these there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// None was shown.
+    NoTicket,
+    TooLong,
+    NoJwt,
+    Header,
+    Algorithm,
+    Claims,
+    /// It is of a tenant that is none here.
+    Tenant,
+    /// It names a key that the tenant has not.
+    Key,
+    Withdrawn,
+    Signature,
+}
+
+/// What is wrong with a ticket that is no tenant's. The text goes behind "the ticket".
+type Wrong = (Kind, String);
 
 /// Tickets that were found good, by the hash of their text.
 #[derive(Debug, Default)]
@@ -142,7 +172,8 @@ pub(crate) fn verify(
     ticket: &str,
 ) -> Result<Verified, Bad> {
     if ticket.len() > TICKET_BYTES_MAX {
-        return Err(Bad::strange(format!("has over {TICKET_BYTES_MAX} bytes")));
+        let why = format!("has over {TICKET_BYTES_MAX} bytes");
+        return Err(Bad::strange((Kind::TooLong, why)));
     }
     let hash = *blake3::hash(ticket.as_bytes()).as_bytes();
     if let Some(known) = roster.tickets.get(&hash) {
@@ -157,23 +188,28 @@ pub(crate) fn verify(
 }
 
 /// The tenant whose key signed a ticket, and what the ticket says.
-fn signed(roster: &Roster, ticket: &str) -> Result<(Arc<Member>, Claims), String> {
+fn signed(roster: &Roster, ticket: &str) -> Result<(Arc<Member>, Claims), Wrong> {
     let parts = ticket.rsplit_once('.').and_then(|(message, signature)| {
         let (head, claims) = message.split_once('.')?;
         Some((message, head, claims, signature))
     });
     let no_jwt = || "is no JWT: three parts in base64url, with dots between".to_owned();
-    let (message, head, claims, signature) = parts.ok_or_else(no_jwt)?;
-    let head: Head = decode(head).map_err(|why| format!("has a header that {why}"))?;
+    let (message, head, claims, signature) = parts.ok_or_else(|| (Kind::NoJwt, no_jwt()))?;
+    let head: Head =
+        decode(head).map_err(|why| (Kind::Header, format!("has a header that {why}")))?;
     if head.alg != "EdDSA" {
-        return Err(format!("is signed by `{}`; tickets are by EdDSA", shown(&head.alg)));
+        let why = format!("is signed by `{}`; tickets are by EdDSA", shown(&head.alg));
+        return Err((Kind::Algorithm, why));
     }
     if head.crit {
-        return Err("has a header with `crit`: extensions that this host does not know".to_owned());
+        let why = "has a header with `crit`: extensions that this host does not know";
+        return Err((Kind::Header, why.to_owned()));
     }
-    let claims: Claims = decode(claims).map_err(|why| format!("has claims that {why}"))?;
+    let claims: Claims =
+        decode(claims).map_err(|why| (Kind::Claims, format!("has claims that {why}")))?;
     let member = roster.member(&claims.sub);
-    let member = member.ok_or_else(|| format!("is of `{}`, no tenant here", shown(&claims.sub)))?;
+    let member = member
+        .ok_or_else(|| (Kind::Tenant, format!("is of `{}`, no tenant here", shown(&claims.sub))))?;
     check_signature(&member, head.kid.as_deref(), message, signature)?;
     Ok((member, claims))
 }
@@ -183,19 +219,24 @@ fn check_signature(
     kid: Option<&str>,
     message: &str,
     signature: &str,
-) -> Result<(), String> {
+) -> Result<(), Wrong> {
     let name = &member.name;
     let is_meant = |key: &&Key| kid.is_none_or(|kid| key.is_called(kid));
     let mut meant = member.keys.iter().filter(is_meant).take(KEYS_MAX).peekable();
     if let (Some(kid), None) = (kid, meant.peek()) {
-        return Err(format!("is signed with a key `{}`, none of {name}'s", shown(kid)));
+        let why = format!("is signed with a key `{}`, none of {name}'s", shown(kid));
+        return Err((Kind::Key, why));
     }
     match meant.find(|key| key.signed(message, signature)) {
         Some(key) if member.is_withdrawn(key) => {
-            Err(format!("is signed with {name}'s key `{}`, which was withdrawn", shown(&key.kid)))
+            let kid = shown(&key.kid);
+            Err((
+                Kind::Withdrawn,
+                format!("is signed with {name}'s key `{kid}`, which was withdrawn"),
+            ))
         }
         Some(_) => Ok(()),
-        None => Err(format!("is not signed with a key of {name}'s")),
+        None => Err((Kind::Signature, format!("is not signed with a key of {name}'s"))),
     }
 }
 
@@ -279,12 +320,12 @@ fn time(since_epoch: Duration) -> String {
 // === impl Bad ===
 
 impl Bad {
-    fn strange(why: String) -> Self {
-        Self { tenant: None, why }
+    fn strange((kind, why): Wrong) -> Self {
+        Self { whose: Whose::Stranger(kind), why }
     }
 
     fn of(member: &Member, why: String) -> Self {
-        Self { tenant: Some(member.name.clone()), why }
+        Self { whose: Whose::Tenant(member.name.clone()), why }
     }
 }
 

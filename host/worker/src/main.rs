@@ -68,7 +68,8 @@ fn main() -> ExitCode {
         Err(Failed::Settings(why)) => return ended(code::SETTINGS, &why),
         Err(Failed::Engine(why)) => return ended(code::ENGINE, &why),
     };
-    let served = io.block_on(serve(settings, service, locator));
+    let served = io.block_on(serve(settings, Arc::clone(&service), locator));
+    service.close();
     // A guest that cannot be stopped does not keep the process.
     io.shutdown_background();
     match served {

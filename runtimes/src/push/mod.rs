@@ -257,6 +257,13 @@ impl Service {
         false
     }
 
+    /// The process is about to end: the gate writes down what it has not written yet.
+    pub fn close(&self) {
+        if let Some(gate) = &self.gate {
+            gate.close();
+        }
+    }
+
     async fn idle(&self) {
         loop {
             let ended = self.ended.notified();

@@ -113,7 +113,7 @@ fn every_refusal_of_a_batch_says_why_and_is_written_down() {
         (changed(|batch| batch.limits.memory_bytes = 0), "memory_bytes"),
     ];
     for (mut batch, why) in cases.clone() {
-        // Refusals of one second are bounded.
+        // Those of one second that are alike are one line.
         files.clock.advance(Duration::from_secs(1));
         let error = caller.admit(&mut batch).map(drop).unwrap_err();
         assert!(error.message.contains(why), "{why}: {error}");
@@ -291,6 +291,51 @@ fn the_audit_log_is_complete_under_load() {
     assert_eq!((written as u64, jobs.len()), (THREADS / 2 * JOBS, written), "each once");
     let succeeded: u64 = of("ended").map(|line| line["succeeded"].as_u64().unwrap()).sum();
     assert_eq!(succeeded, THREADS * JOBS, "every task is in one sum");
+}
+
+#[test]
+fn no_refusal_is_lost_under_load() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 1_500;
+    let files = Files::new();
+    let tenants = files.open();
+    let (acme, barrier) = (acme(&files, &tenants), Barrier::new(8));
+    let betas = ticket(&claims("beta"), &files.beta);
+    let beta = tenants.identify(Some(&betas)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (tenants, acme, beta) = (&tenants, &acme, &beta);
+            let (barrier, clock) = (&barrier, &files.clock);
+            scope.spawn(move || {
+                barrier.wait();
+                for n in 0..EACH {
+                    // Some are alike, some differ, and strangers make up names.
+                    let denied = |batch: &mut Batch| batch.store = "s3://public/jobs".to_owned();
+                    let mut alike = changed(denied);
+                    assert!(acme.admit(&mut alike).is_err());
+                    let mut other = batch(thread * EACH + n);
+                    denied(&mut other);
+                    assert!(beta.admit(&mut other).is_err());
+                    assert!(tenants.identify(Some(&format!("{thread}.{n}.x"))).is_err());
+                    assert!(tenants.identify(None).is_err());
+                    clock.advance(Duration::from_micros(100));
+                }
+            });
+        }
+    });
+    drop((acme, beta, tenants));
+    let lines = files.audit();
+    let counted = |tenant: Option<&str>| -> u64 {
+        let of = lines.iter().filter(|line| line["tenant"].as_str() == tenant);
+        let count = |line: &Value| line["times"].as_u64().or_else(|| line["left_out"].as_u64());
+        of.map(|line| count(line).unwrap_or(1)).sum()
+    };
+    assert_eq!(counted(Some("acme")), THREADS * EACH);
+    assert_eq!(counted(Some("beta")), THREADS * EACH);
+    assert_eq!(counted(None), 2 * THREADS * EACH);
+    // 1.2 seconds by that clock.
+    let strangers = lines.iter().filter(|line| line["tenant"].is_null()).count();
+    assert!(strangers <= 2 * 2 * 2, "{strangers} lines of strangers");
 }
 
 #[test]

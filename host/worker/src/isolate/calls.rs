@@ -2,6 +2,9 @@
 //! those that make processes, reach into others, or open parts of the kernel in which holes are found
 //! again and again. They are refused by a filter of seccomp.
 //!
+//! Refused is also memory that the process's bound does not count (`memory.rs`), as far as nothing honest
+//! has it: memory that is shared, and stacks that grow.
+//!
 //! What is not named here stays allowed: what the C library, tokio and wasmtime call changes from
 //! version to version, and a list of all of it would be too long or wrong.
 
@@ -14,9 +17,12 @@ pub(super) fn filter(network: bool) -> Protection {
         Ok(()) => Protection::there(
             "calls",
             match network {
-                true => "no further processes, none of others', and no rare parts of the kernel",
+                true => {
+                    "no further processes, none of others', no shared memory, and no rare parts of the kernel"
+                }
                 false => {
-                    "no further processes, none of others', no network, and no rare parts of the kernel"
+                    "no further processes, none of others', no network, no shared memory, and no rare \
+                     parts of the kernel"
                 }
             },
         ),
@@ -91,6 +97,13 @@ mod arch {
         libc::SYS_request_key,
         libc::SYS_keyctl,
         libc::SYS_personality,
+        // Memory and queues that outlive who made them, and that no bound of one process counts.
+        libc::SYS_shmget,
+        libc::SYS_shmat,
+        libc::SYS_semget,
+        libc::SYS_msgget,
+        libc::SYS_mq_open,
+        libc::SYS_memfd_secret,
         // The machine itself, where the host is root.
         libc::SYS_init_module,
         libc::SYS_finit_module,
@@ -171,7 +184,22 @@ mod arch {
         ] {
             all.insert(call, vec![rule(conditions)?]);
         }
+        all.insert(libc::SYS_mmap, uncounted()?);
         Ok(all)
+    }
+
+    /// Mappings that the bound of what a process may write to does not count. Code, and what memories
+    /// begin with, is mapped privately.
+    fn uncounted() -> io::Result<Vec<SeccompRule>> {
+        let of = |mask: i32, value: i32| {
+            let how = MaskedEq(mask.unsigned_abs().into());
+            rule(vec![(3, Length::Dword, how, value.unsigned_abs().into())])
+        };
+        Ok(vec![
+            of(libc::MAP_TYPE, libc::MAP_SHARED)?,
+            of(libc::MAP_TYPE, libc::MAP_SHARED_VALIDATE)?,
+            of(libc::MAP_GROWSDOWN, libc::MAP_GROWSDOWN)?,
+        ])
     }
 
     /// Refuses a call where all of it holds.
@@ -199,5 +227,50 @@ mod arch {
 mod arch {
     pub(super) fn filter(_: bool) -> std::io::Result<()> {
         Err(std::io::Error::other("filters are made for x86_64 and aarch64 alone"))
+    }
+}
+
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests {
+    use nix::libc;
+
+    use super::*;
+
+    /// Makes a call of six numbers; the error's number, or 0.
+    fn call(number: i64, arguments: [i64; 6]) -> i32 {
+        let [a, b, c, d, e, f] = arguments;
+        // SAFETY: the calls of this test make new things, and touch no memory of this process.
+        #[allow(unsafe_code, reason = "what is to be refused has no safe function")]
+        let answer = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+        match answer {
+            -1 => std::io::Error::last_os_error().raw_os_error().unwrap_or(-1),
+            _ => 0,
+        }
+    }
+
+    fn maps(flags: i32) -> i32 {
+        let writes = i64::from(libc::PROT_READ | libc::PROT_WRITE);
+        call(libc::SYS_mmap, [0, 1 << 20, writes, flags.into(), -1, 0])
+    }
+
+    #[test]
+    fn memory_that_no_bound_counts_is_refused() {
+        let (shared, private) =
+            (libc::MAP_SHARED | libc::MAP_ANONYMOUS, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let try_all = move || {
+            let memory = [maps(shared), maps(private | libc::MAP_GROWSDOWN)];
+            let made = call(libc::SYS_shmget, [libc::IPC_PRIVATE.into(), 1 << 20, 0o600, 0, 0, 0]);
+            let secret = call(libc::SYS_memfd_secret, [0; 6]);
+            (memory, made, secret, maps(private | libc::MAP_NORESERVE))
+        };
+        // A filter is of one thread, which is good for nothing else afterwards.
+        let filtered = std::thread::spawn(move || (filter(true), try_all()));
+        let (said, tried) = filtered.join().unwrap();
+        if said.holds {
+            let no = libc::EPERM;
+            assert_eq!(tried, ([no, no], no, no, 0), "{said}");
+        }
+        let here = std::thread::spawn(move || (maps(shared), maps(private | libc::MAP_GROWSDOWN)));
+        assert_eq!(here.join().unwrap(), (0, 0), "others may");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use samara_core::{
     Argument, Arguments, Batch, Cancel, ComponentId, Grants, JobId, Limits, Outcome, Output,
-    Report, Reports, Shared, Task, TaskHandler, layout,
+    Report, Reports, Shared, Task, TaskHandler, Waits, layout,
 };
 use samara_engine::{Config, Engine, Handler};
 use samara_store::{Locator, PutOptions, StoreExt};
@@ -112,11 +112,14 @@ impl Worker {
 
     /// Runs a batch on this thread.
     pub(crate) fn run(&self, batch: Batch) -> Vec<Reports> {
+        self.run_and_tell(batch, &(Arc::new(()) as _))
+    }
+
+    /// The same, where somebody is told of waits.
+    pub(crate) fn run_and_tell(&self, batch: Batch, waits: &Arc<dyn Waits>) -> Vec<Reports> {
         let mut all = Vec::new();
         let cancel = Cancel::default();
-        self.handler.run(&Arc::new(batch), &cancel, &(Arc::new(()) as _), &mut |reports| {
-            all.push(reports);
-        });
+        self.handler.run(&Arc::new(batch), &cancel, waits, &mut |reports| all.push(reports));
         all
     }
 

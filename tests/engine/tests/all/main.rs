@@ -5,6 +5,7 @@
 mod cache;
 mod common;
 mod evil;
+mod loading;
 mod nested;
 mod objects;
 mod parts;

@@ -3,17 +3,21 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use samara::{Access, Builder, Cause, Component, Error, Exceeded, Executor, Limits, Objects};
-use samara_core::{Clock as _, ErrorKind, Outcome, SystemClock};
+use samara_core::{Clock as _, ComponentId, ErrorKind, Outcome, SystemClock};
 use samara_hosts::lambda::{Lambda, Settings};
 use samara_programs as programs;
 use samara_tenants::{Claims, KeyPair, Narrower, NarrowerObject, generate_keys, issue};
 
-use crate::batch::{Done, batch, component};
+use crate::batch::{Done, batch, component, component_called};
 use crate::host::{Host, binary, cache, refused, signal};
-use crate::http::Request;
+use crate::http::{Answer, Request, front_door};
 use crate::isolate::soon;
 
 /// By name.
@@ -25,9 +29,11 @@ pub(crate) const CHECKS: &[(&str, fn())] = &[
     ("a_ticket_may_allow_less_than_the_tenant_may", narrower),
     ("the_audit_log_has_every_job_and_every_refusal", audit),
     ("the_audit_log_of_a_host_that_is_killed_is_whole", killed),
+    ("the_audit_log_counts_every_refusal_of_a_flood", refusals),
     ("a_function_of_lambda_asks_for_tickets_too", lambda),
     ("a_flood_of_one_tenant_leaves_the_others_their_share", flood),
     ("a_tenant_that_sleeps_leaves_the_others_the_slots", sleepers),
+    ("a_tenant_whose_store_is_slow_leaves_the_others_the_slots", fetches),
     ("a_tenant_has_no_more_memory_than_its_quota", memory),
     ("a_batch_goes_back_where_a_quota_ends", used_up),
     ("a_tenants_tasks_start_no_jobs_and_are_told_so", nested),
@@ -347,10 +353,13 @@ fn audit() {
     });
     denied(ground.adds(ground.driver(&host, "none", "acme")), "ticket");
     denied(ground.adds(ground.acmes(&host).precise_clock(true)), "precise");
-    let strangers = || ground.audited("refused").iter().filter(|it| it["tenant"].is_null()).count();
-    let before = strangers();
-    // A body that never comes: it is not waited for, and each refusal is one line.
-    let head = "POST /v1/batches HTTP/1.1\r\nhost: h\r\nsamara-token: none\r\ncontent-length: \
+    let strangers = || {
+        let refused = ground.audited("refused");
+        refused.iter().filter(|line| line["kind"] == "header").map(times).sum::<u64>()
+    };
+    assert_eq!(strangers(), 0);
+    // A body that never comes: it is not waited for, and there is one refusal.
+    let head = "POST /v1/batches HTTP/1.1\r\nhost: h\r\nsamara-token: a.b.c\r\ncontent-length: \
                 1000000\r\n\r\n";
     let mut stream = std::net::TcpStream::connect(&host.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -358,8 +367,8 @@ fn audit() {
     let mut answer = [0; 12];
     std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 401");
-    assert_eq!(strangers(), before + 1);
     host.stop();
+    assert_eq!(strangers(), 1);
     let begun = ground.audited("job");
     assert_eq!(
         (begun.len(), &begun[0]["job"], &begun[0]["tenant"]),
@@ -374,6 +383,48 @@ fn audit() {
         refused.iter().filter(is_of).count()
     };
     assert!(of(None) >= 1 && of(Some("acme")) >= 1, "{refused:?}");
+}
+
+/// For how many refusals a line stands.
+fn times(line: &serde_json::Value) -> u64 {
+    line["times"].as_u64().unwrap_or(1)
+}
+
+/// Refusals of tenants and of strangers, after which the host ends at once.
+fn refusals() {
+    const EACH: u64 = 150;
+    let ground = Ground::new("");
+    let host = ground.host(&[]);
+    let store = ground.path("public");
+    let body = batch(&store, component(), ("adds_one", &[1]));
+    let tickets = [ticket(&ground.acme, "acme"), ticket(&ground.beta, "beta")];
+    let ask = |token: &str, body: &[u8]| {
+        let request = Request::new("POST", "/v1/batches").with("samara-token", token);
+        request.body(body).send(&host.address).unwrap().status
+    };
+    // Each says something else of itself. A body would not be read.
+    let stranger = |n: u64| {
+        let head = URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"{n}\"}}"));
+        ask(&format!("{head}.b.c"), &[])
+    };
+    std::thread::scope(|scope| {
+        for ticket in &tickets {
+            scope.spawn(|| (0..EACH).for_each(|_| assert_eq!(ask(ticket, &body), 403)));
+        }
+        for _ in 0..2 {
+            scope.spawn(|| (0..EACH).for_each(|n| assert_eq!(stranger(n), 401)));
+        }
+    });
+    let ended = host.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let lines = ground.audited("refused");
+    let of = |tenant: Option<&str>| {
+        let of = lines.iter().filter(move |line| line["tenant"].as_str() == tenant);
+        of.map(times).sum::<u64>()
+    };
+    assert_eq!((of(Some("acme")), of(Some("beta")), of(None)), (EACH, EACH, 2 * EACH));
+    // Two lines for each second and each of the three.
+    assert!(lines.len() < 4 * usize::try_from(EACH).unwrap() / 2, "{} lines", lines.len());
 }
 
 fn lambda() {
@@ -477,6 +528,47 @@ fn sleepers() {
     let slowest = shorts(&ground, &quiet, 20)[19];
     assert!(slowest < Duration::from_secs(60), "{slowest:?}: as long as they sleep");
     job.cancel();
+    host.stop();
+}
+
+/// A component that lies in a store which does not answer until it may.
+fn fetches() {
+    let ground = Ground::new("");
+    let bytes = component_called(&ground.path("new"));
+    let component = ComponentId::of(&bytes);
+    let (asked, lock) = (Arc::<AtomicUsize>::default(), Arc::new(RwLock::new(())));
+    let closed = lock.write().unwrap();
+    let door = (Arc::clone(&asked), Arc::clone(&lock));
+    let port = front_door(Box::new(move |request| {
+        door.0.fetch_add(1, Ordering::SeqCst);
+        drop(door.1.read());
+        let body = if request.method == "HEAD" { Vec::new() } else { bytes.clone() };
+        Answer { status: 200, body, ..Answer::default() }
+    }));
+    let store = format!("http://127.0.0.1:{port}/acme/");
+    ground.edit(
+        "access = \"read\" }]",
+        &format!("access = \"read\" }}, {{ url = {store:?}, access = \"read-write\" }}]"),
+    );
+    let host = ground.host(&[("SAMARA_HOST_SLOTS", "2")]);
+    let quiet = ground.betas(&host).build().unwrap();
+    shorts(&ground, &quiet, 1);
+    let ask = || {
+        let body = batch(&store, component, ("adds_one", &[41]));
+        let request = Request::new("POST", "/v1/batches").with("samara-token", &ground.ticket());
+        Done::read(&request.body(body).send(&host.address).unwrap().body)
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        soon("both slots wait for it", || asked.load(Ordering::SeqCst) >= 2);
+        let slowest = shorts(&ground, &quiet, 20)[19];
+        assert!(slowest < Duration::from_secs(30), "{slowest:?}: as long as the store takes");
+        drop(closed);
+        for one in all {
+            assert_eq!(one.join().unwrap().numbers(), [(0, 42)]);
+        }
+    });
+    assert_eq!(ground.adds(ground.betas(&host)).unwrap(), 42);
     host.stop();
 }
 
