@@ -210,7 +210,8 @@ pub struct Metadata {
 /// more than there is memory for must not end the process.
 const RESERVED_MAX: usize = 256 << 20;
 
-/// Bodies that are held in pieces until all has come, in bytes.
+/// Bodies that are held in pieces until all has come, in bytes: twice the ranges that are read side
+/// by side. For a moment such a body takes its size twice.
 const GATHERED_LATE_MAX: usize = 16 << 20;
 
 /// An object that was opened for reading.
@@ -454,6 +455,32 @@ impl ListOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn bodies_are_gathered_in_order_whatever_is_said_of_their_length() {
+        let pieces: Vec<Bytes> = (0..5_u8).map(|n| vec![n; 3 + usize::from(n)].into()).collect();
+        let late = GATHERED_LATE_MAX as u64;
+        for count in 0..=pieces.len() {
+            for said in [0, 1, late, late + 1, u64::MAX] {
+                let metadata = Metadata { size: said, etag: String::new(), modified_ms: None };
+                let body = stream::iter(pieces.clone().into_iter().take(count).map(Ok)).boxed();
+                let object = Object { metadata, range: 0..said, body };
+                let all = object.bytes().await.unwrap();
+                assert_eq!(all, pieces[..count].concat(), "{count} pieces, {said} bytes said");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_an_error_however_it_is_gathered() {
+        for said in [10, GATHERED_LATE_MAX as u64 + 1] {
+            let metadata = Metadata { size: said, etag: String::new(), modified_ms: None };
+            let lost = Error::AlreadyExists { location: "mem:///a".to_owned() };
+            let pieces = [Ok(Bytes::from("a")), Ok(Bytes::from("b")), Err(lost)];
+            let body = stream::iter(pieces).boxed();
+            assert!(Object { metadata, range: 0..said, body }.bytes().await.is_err(), "{said}");
+        }
+    }
 
     #[test]
     fn ranges_are_cut_at_the_end() {
