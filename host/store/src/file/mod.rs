@@ -23,6 +23,7 @@
 //! - Only regular files are objects; pipes, sockets and devices are not there.
 //! - Needs a tokio runtime: files are read and written on its threads for blocking work.
 
+mod buffers;
 mod read;
 mod walk;
 mod write;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
-use super::{Place, Version, blocking};
+use super::{Place, Version, blocking, buffers};
 use crate::{Error, GetOptions, Object, Result};
 
 /// Ranges up to this length are read together with opening the file, into one allocation: a
@@ -77,15 +77,15 @@ impl Reading {
     /// Reads the next piece.
     fn read(&mut self, length_max: u64) -> Result<Bytes> {
         let length = (self.left.end - self.left.start).min(length_max);
-        let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        let read = self.file.read_exact_at(&mut buffer, self.left.start);
-        read.map_err(|error| match error.kind() {
+        let length_here = usize::try_from(length).unwrap_or(usize::MAX);
+        let fill = |buffer: &mut [u8]| self.file.read_exact_at(buffer, self.left.start);
+        let bytes = buffers::filled(length_here, fill).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.place.changed(),
             _ => self.place.error(error),
         })?;
         self.place.check_unchanged(&self.file, self.version)?;
         self.left.start += length;
-        Ok(buffer.into())
+        Ok(bytes)
     }
 
     fn into_body(self) -> BoxStream<'static, Result<Bytes>> {

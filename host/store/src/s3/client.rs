@@ -12,6 +12,7 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls;
 
+use super::signing::Bodies;
 use crate::{Options, Setting, probe};
 
 /// The region that a store has where none is named, as long as it is not Amazon's.
@@ -39,6 +40,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("secret_access_key", true, "credentials for this store alone"),
     setting("session_token", true, "credentials for this store alone"),
     setting("checksums", false, "`when_required` for a store that refuses CRC headers"),
+    setting(
+        "sign_bodies",
+        false,
+        "`true` for a store that refuses unsigned bodies, as they go by TLS; `false` for plain HTTP \
+         where nobody is between",
+    ),
     probe::SETTING,
 ];
 
@@ -46,6 +53,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(super) fn check(options: &Options) -> Result<(), String> {
     options.flag("path_style")?;
     options.flag("anonymous")?;
+    options.flag("sign_bodies")?;
     if options.get("access_key_id").is_some() != options.get("secret_access_key").is_some() {
         return Err("`access_key_id` and `secret_access_key` go together".to_owned());
     }
@@ -86,7 +94,8 @@ pub(super) async fn connect(options: &Options) -> Client {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
-    Client::from_conf(builder.build())
+    let signed = options.flag("sign_bodies").ok().flatten();
+    Client::from_conf(builder.interceptor(Bodies { signed }).build())
 }
 
 /// Patience is the [`Guard`](crate::Guard)'s: the SDK's own would hide a store's complaints from
@@ -132,6 +141,7 @@ mod tests {
         };
         assert!(fault("endpoint", "localhost:9000").contains("`http(s)://`"));
         assert!(fault("path_style", "1").contains("`true` or `false`"));
+        assert!(fault("sign_bodies", "no").contains("`true` or `false`"));
         assert!(fault("access_key_id", "A").contains("go together"));
         assert!(fault("checksums", "md5").contains("when_required, when_supported"));
         assert!(fault("conditional_writes", "yes").contains("trust, never, probe"));

@@ -21,6 +21,7 @@ mod conditions;
 mod error;
 mod list;
 mod read;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod upload;
