@@ -2,7 +2,8 @@
 //! could do, against other programs, and against files.
 //!
 //! `cargo bench -p samara-benches --bench storage`, or a part of it: `… -- get cp`. The part
-//! `cp-large` copies 4 GiB, also by way of a real server, and is measured only where it is asked for.
+//! `cp-large` copies 4 GiB, also by way of a real server, and `cp-tls` by TLS; they are measured
+//! only where they are asked for.
 //! Servers run on this machine (`host/store/ci/README.md`); their data, and what is copied, lie in
 //! `TMPDIR`.
 
@@ -31,6 +32,7 @@ const SHORT_ROUNDS: usize = 21;
 /// What is measured, in this order.
 const PARTS: [&str; 5] = ["get", "cp", "word-count", "requests", "list"];
 const CP_LARGE: &str = "cp-large";
+const CP_TLS: &str = "cp-tls";
 
 /// The size of a request, and how many are under way.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -55,10 +57,12 @@ const SETTLED: usize = 20_000;
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let asked = |part: &str| arguments.iter().any(|argument| argument == part);
-    if asked(fake::SERVE) {
-        return fake::serve();
+    if let [first, rest @ ..] = &*arguments
+        && first == fake::SERVE
+    {
+        return fake::serve(rest.first().map(Path::new));
     }
-    let all = !asked(CP_LARGE) && !PARTS.iter().any(|part| asked(part));
+    let all = !asked(CP_LARGE) && !asked(CP_TLS) && !PARTS.iter().any(|part| asked(part));
     for part in PARTS.into_iter().filter(|part| all || asked(part)) {
         match part {
             "get" => get()?,
@@ -70,6 +74,10 @@ fn main() -> Result<()> {
     }
     if asked(CP_LARGE) {
         cp_large()?;
+    }
+    if asked(CP_TLS) {
+        let fake = Fake::start_with_tls()?;
+        copies(&forgetful(&fake, &large()), fake::LARGE_BYTES, LARGE_ROUNDS)?;
     }
     Ok(())
 }
@@ -185,7 +193,7 @@ fn cp() -> Result<()> {
 
 fn cp_large() -> Result<()> {
     let fake = Fake::start()?;
-    let url = format!("s3://samara/{}", fake::LARGE);
+    let url = large();
     copies(&forgetful(&fake, &url), fake::LARGE_BYTES, LARGE_ROUNDS)?;
     drop(fake);
     let server = server()?;
@@ -197,18 +205,30 @@ fn cp_large() -> Result<()> {
     copies(&target, fake::LARGE_BYTES, 1)
 }
 
+fn large() -> String {
+    format!("s3://samara/{}", fake::LARGE)
+}
+
 /// The server of the benches' own, as a target.
 fn forgetful(fake: &Fake, url: &str) -> Target {
-    let variables = [
-        ("AWS_ENDPOINT_URL", fake.endpoint.as_str()),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "samara"),
-        ("AWS_SECRET_ACCESS_KEY", "samara-secret"),
+    let mut variables = vec![
+        ("AWS_ENDPOINT_URL", fake.endpoint.clone()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "samara".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "samara-secret".to_owned()),
     ];
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    if let Some(file) = &fake.certificate {
+        // What rustls, Go and awscli trust beside, or instead of, the machine's own.
+        let names = ["SSL_CERT_FILE", "AWS_CA_BUNDLE"];
+        variables.extend(names.map(|name| (name, file.display().to_string())));
+    }
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
     Target {
-        name: "a server that keeps nothing",
-        variables: Vec::from(variables),
+        name: match fake.certificate {
+            Some(_) => "a server that keeps nothing, with TLS",
+            None => "a server that keeps nothing",
+        },
+        variables: variables.collect(),
         endpoint: fake.endpoint.clone(),
         url: url.to_owned(),
         keeps: false,

@@ -4,12 +4,17 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::say;
 
@@ -39,7 +44,10 @@ const PAGE: u64 = 1_000;
 pub struct Fake {
     /// Where it listens.
     pub endpoint: String,
+    /// The certificate that its clients have to trust, where it speaks TLS.
+    pub certificate: Option<PathBuf>,
     child: Child,
+    _place: tempfile::TempDir,
 }
 
 // === impl Fake ===
@@ -51,14 +59,35 @@ impl Fake {
     ///
     /// Where it does not start.
     pub fn start() -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, None)
+    }
+
+    /// Starts it with TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_tls() -> Result<Self> {
+        let place = tempfile::tempdir()?;
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+        let file = place.path().join("certificate.pem");
+        std::fs::write(&file, made.cert.pem())?;
+        std::fs::write(place.path().join(KEY), made.signing_key.serialize_pem())?;
+        Self::start_in(place, Some(file))
+    }
+
+    fn start_in(place: tempfile::TempDir, certificate: Option<PathBuf>) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(SERVE)
+            .args(&certificate)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        Ok(Self { endpoint: format!("http://127.0.0.1:{}", line.trim()), child })
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://127.0.0.1:{}", line.trim());
+        Ok(Self { endpoint, certificate, child, _place: place })
     }
 }
 
@@ -69,24 +98,44 @@ impl Drop for Fake {
     }
 }
 
-/// Serves until standard input ends.
+/// The certificate's key, beside it.
+const KEY: &str = "key.pem";
+
+/// Serves until standard input ends, with TLS where there is a certificate.
 ///
 /// # Errors
 ///
-/// Where there is no port.
-pub fn serve() -> Result<()> {
+/// Where there is no port, or the certificate is none.
+pub fn serve(certificate: Option<&Path>) -> Result<()> {
+    let tls = certificate.map(acceptor).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     say(&listener.local_addr()?.port().to_string())?;
     let body: Arc<[u8]> = (0..BODY_BYTES).map(|n| n.to_le_bytes()[0]).collect();
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(connection(stream, Arc::clone(&body)));
+            let (body, tls) = (Arc::clone(&body), tls.clone());
+            tokio::spawn(async move {
+                stream.set_nodelay(true)?;
+                match tls {
+                    Some(tls) => connection(tls.accept(stream).await?, body).await,
+                    None => connection(stream, body).await,
+                }
+            });
         }
     });
     std::io::stdin().read_to_end(&mut Vec::new())?;
     runtime.shutdown_background();
     Ok(())
+}
+
+fn acceptor(certificate: &Path) -> Result<TlsAcceptor> {
+    let key = PrivateKeyDer::from_pem_file(certificate.with_file_name(KEY))?;
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key)?)))
 }
 
 /// What is asked.
@@ -96,24 +145,22 @@ struct Asked {
     path: String,
     range: Option<Range<u64>>,
     body_bytes: u64,
+    is_chunked: bool,
     waits: bool,
 }
 
 /// Answers one request after the other, until one is not understood.
-async fn connection(mut stream: TcpStream, body: Arc<[u8]>) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let (read, mut write) = stream.split();
+async fn connection(stream: impl AsyncRead + AsyncWrite, body: Arc<[u8]>) -> Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
     let mut read = tokio::io::BufReader::with_capacity(READ_BYTES, read);
     while let Some(asked) = head(&mut read).await? {
         if asked.waits {
             write.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            write.flush().await?;
         }
-        let mut left = asked.body_bytes;
-        while left > 0 {
-            let come = read.fill_buf().await?.len().min(usize::try_from(left)?);
-            ensure!(come > 0, "the body is too short");
-            read.consume(come);
-            left -= come as u64;
+        match asked.is_chunked {
+            true => skip_chunks(&mut read).await?,
+            false => skip(&mut read, asked.body_bytes).await?,
         }
         match (asked.method.as_str(), asked.range) {
             ("GET", _) if asked.path.contains("list-type=2") => {
@@ -137,6 +184,39 @@ async fn connection(mut stream: TcpStream, body: Arc<[u8]>) -> Result<()> {
             }
             _ => write.write_all(PUT.as_bytes()).await?,
         }
+        // With TLS the last of it may still wait here.
+        write.flush().await?;
+    }
+    Ok(())
+}
+
+/// Reads over so many bytes.
+async fn skip(read: &mut (impl AsyncBufRead + Unpin), mut left: u64) -> Result<()> {
+    while left > 0 {
+        let come = read.fill_buf().await?.len().min(usize::try_from(left)?);
+        ensure!(come > 0, "the body is too short");
+        read.consume(come);
+        left -= come as u64;
+    }
+    Ok(())
+}
+
+/// Reads over chunks up to the last, and over what trails them: awscli sends its checksum behind the
+/// bytes where there is TLS.
+async fn skip_chunks(read: &mut (impl AsyncBufRead + Unpin)) -> Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        read.read_line(&mut line).await?;
+        let length = u64::from_str_radix(line.trim_end(), 16).context("no length of a chunk")?;
+        if length == 0 {
+            break;
+        }
+        skip(read, length + "\r\n".len() as u64).await?;
+    }
+    while !line.trim_end().is_empty() {
+        line.clear();
+        read.read_line(&mut line).await?;
     }
     Ok(())
 }
@@ -174,6 +254,7 @@ async fn head(read: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Asked>> {
             ("", _) => return Ok(Some(asked)),
             ("range", value) => asked.range = Some(ranged(value).context("what range?")?),
             ("content-length", value) => asked.body_bytes = value.parse()?,
+            ("transfer-encoding", value) => asked.is_chunked = value == "chunked",
             ("expect", _) => asked.waits = true,
             _ => {}
         }
