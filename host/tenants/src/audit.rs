@@ -7,10 +7,10 @@
 //! be gone. Where the disk is full, a line may be cut; then it stays in a line of its own, and the
 //! host says so in its own log and goes on.
 //!
-//! Every refusal is counted, and strangers cannot fill the disk: of those that are alike within a second
-//! the first is written at once, and the others as one line when the second is over
-//! (`windows.rs`), or when the host ends. A host that is killed says nothing of the others of its last
-//! second.
+//! Every refusal is counted, as is every batch that was turned away, and strangers cannot fill the
+//! disk: of those that are alike within a window of time the first is written at once, and the others
+//! as one line when the window is over (`windows.rs`), or when the host ends. A host that is killed
+//! says nothing of the others of its last window.
 
 mod windows;
 
@@ -38,24 +38,24 @@ const TURNED_AWAY: &str = "turned-away";
 /// Characters of a text that comes from outside, at most.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// How soon it is looked again whether a second is over, at the soonest: a clock may stand still.
+/// How soon it is looked again whether a window is over, at the soonest: a clock may stand still.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// Writes the audit log.
 pub(crate) struct Audit(Arc<Shared>);
 
-/// What threads that write share with the one that sees to it that seconds end.
+/// What threads that write share with the one that sees to it that windows end.
 struct Shared {
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
-    /// Told when there is a second to end, and when the log is closed.
+    /// Told when there is a window to end, and when the log is closed.
     changed: Condvar,
 }
 
 struct Inner {
     to: To,
     windows: Windows,
-    /// Whether a thread sees to it that seconds end: there is none before there is a refusal.
+    /// Whether a thread sees to it that windows end: there is none before there is a refusal.
     is_watched: bool,
     /// Whether the host is about to end: nothing is gathered any more.
     is_closed: bool,
@@ -248,14 +248,14 @@ impl Shared {
         inner.to.write(&line);
     }
 
-    /// Writes what was gathered in seconds that are over; in all, where no time is given.
+    /// Writes what was gathered in windows that are over; in all, where no time is given.
     fn end_windows(&self, inner: &mut Inner, now: Option<Duration>) {
         for line in inner.windows.end(now) {
             self.write(inner, line);
         }
     }
 
-    /// Ends seconds in time, until the log is closed.
+    /// Ends windows in time, until the log is closed.
     fn watch(&self) {
         let mut inner = self.lock();
         while !inner.is_closed {

@@ -172,7 +172,7 @@ fn different_refusals_of_a_tenant_are_written_each_up_to_a_bound_that_is_said() 
 }
 
 #[test]
-fn what_was_gathered_is_written_when_its_second_is_over_without_another() {
+fn what_was_gathered_is_written_when_its_time_is_over_without_another() {
     let log = Log::new();
     let place = AuditPlace::Path(log.directory.path().join("audit"));
     let clock = Arc::new(samara_core::SystemClock::new());
@@ -188,6 +188,25 @@ fn what_was_gathered_is_written_when_its_second_is_over_without_another() {
         }
     }
     assert_eq!(counted(&log.lines(), Some("acme")), 6, "{}", log.text());
+}
+
+#[test]
+fn a_host_that_is_killed_loses_counts_of_a_quarter_of_a_second_at_most() {
+    let log = Log::new();
+    let audit = log.open();
+    let step = Duration::from_millis(10);
+    for _ in 0..200 {
+        audit.refused(ACME, None, "not granted");
+        audit.stranger("http", Kind::NoTicket, "none");
+        log.clock.advance(step);
+    }
+    // As a process that is killed: nothing is closed.
+    std::mem::forget(audit);
+    let lost = u64::try_from(Duration::from_millis(250).as_millis() / step.as_millis()).unwrap();
+    for tenant in [Some("acme"), None] {
+        let counted = counted(&log.lines(), tenant);
+        assert!((200 - lost..=200).contains(&counted), "{counted}");
+    }
 }
 
 #[test]

@@ -333,9 +333,9 @@ fn no_refusal_is_lost_under_load() {
     assert_eq!(counted(Some("acme")), THREADS * EACH);
     assert_eq!(counted(Some("beta")), THREADS * EACH);
     assert_eq!(counted(None), 2 * THREADS * EACH);
-    // 1.2 seconds by that clock.
+    // 1.2 seconds by that clock are five windows at most, and of two kinds there are two lines in each.
     let strangers = lines.iter().filter(|line| line["tenant"].is_null()).count();
-    assert!(strangers <= 2 * 2 * 2, "{strangers} lines of strangers");
+    assert!(strangers <= 6 * 2 * 2, "{strangers} lines of strangers");
 }
 
 #[test]

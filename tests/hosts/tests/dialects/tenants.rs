@@ -440,7 +440,7 @@ fn refusals() {
         of.map(times).sum::<u64>()
     };
     assert_eq!((of(Some("acme")), of(Some("beta")), of(None)), (EACH, EACH, 2 * EACH));
-    // Two lines for each second and each of the three.
+    // Two lines for each quarter of a second and each of the three.
     assert!(lines.len() < 4 * usize::try_from(EACH).unwrap() / 2, "{} lines", lines.len());
 }
 
