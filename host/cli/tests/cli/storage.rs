@@ -416,6 +416,36 @@ fn nothing_behind_a_link_is_removed_with_what_was_named() {
 }
 
 #[test]
+fn names_that_are_not_utf8_stay_and_are_said() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = place();
+    let nameless = place.path("data").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::write(&nameless, "1").unwrap();
+    let told = |arguments: &[&str], said: &str| {
+        let ended = storage(&place, arguments);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let warning = "warning: passed over: its name is not UTF-8, so no URL names it (path: ";
+        assert!(ended.stderr.contains(warning), "{ended:?}");
+        assert!(ended.stderr.contains(r#"data/caf\xE9")"#), "{ended:?}");
+        assert!(ended.stdout.contains(said) && nameless.exists(), "{ended:?}");
+        ended.stderr
+    };
+    told(&["ls", "data"], "b.txt");
+    told(&["sync", "data", "copy", "--delete"], "");
+    let names = ["copy/a.txt", "copy/b.txt", "copy/b/deep.txt", "copy/b/deeper/x.csv"];
+    assert!(names.iter().all(|name| place.path(name).exists()));
+    // The other way: what the source cannot have, the target keeps.
+    std::fs::remove_file(place.path("copy/b.txt")).unwrap();
+    told(&["sync", "copy", "data", "--delete"], "");
+    assert!(!place.path("data/b.txt").exists());
+    told(&["mv", "-r", "data", "moved"], "");
+    assert!(place.path("moved/a.txt").exists() && !place.path("data/a.txt").exists());
+    place.file("data/a.txt", "again");
+    let said = told(&["rm", "-r", "data"], "");
+    assert!(said.contains("removed 1 object\n"), "{said}");
+}
+
+#[test]
 fn a_sync_of_what_is_not_there_is_no_success() {
     let place = place();
     wrong(
