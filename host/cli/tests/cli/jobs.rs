@@ -178,6 +178,12 @@ fn a_running_job_is_followed_cancelled_and_cleaned_by_other_processes() {
 
     let status = place.samara(&["status", &job]).ok();
     assert!(status.contains("state      stopped: "), "{status}");
+    assert!(status.contains("tasks      1/2 done, 0 failed, 1 cancelled\n"), "{status}");
+    assert!(status.contains("in all     1 of 2 tasks in "), "{status}");
+    let listed = steady(&place, &place.samara(&["jobs"]).ok());
+    assert!(listed.contains(" stopped 1/2 0 collatz\n"), "{listed}");
+    let stats = place.samara(&["stats", &job]).ok();
+    assert!(stats.contains("tasks      2: 1 succeeded, 0 failed, 1 cancelled\n"), "{stats}");
     let late = place.samara(&["cancel", &job]);
     assert_eq!(late.code, Some(2));
     assert!(late.stderr.contains("has stopped: there is nothing to cancel"), "{late:?}");
