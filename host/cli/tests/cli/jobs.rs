@@ -110,6 +110,12 @@ fn logs_are_printed_by_task() {
     let second = logs(&["--task", "1"]);
     assert_eq!(second.lines().count(), 1);
     assert!(second.starts_with("task 1: info: "), "{second}");
+    for task in ["2", "9"] {
+        let none = place.samara(&["logs", "latest", "--task", task]);
+        assert_eq!((none.code, none.stdout.as_str()), (Some(2), ""), "{none:?}");
+        let said = format!("has no task {task}: it has 2, which are counted from 0\n");
+        assert!(none.stderr.ends_with(&said), "{none:?}");
+    }
     let json: Value = serde_json::from_str(&logs(&["--task", "1", "--json"])).unwrap();
     assert_eq!((&json["task"], &json["level"]), (&1.into(), &"info".into()), "{json}");
 }
