@@ -502,3 +502,23 @@ fn nothing_is_moved_to_where_it_would_be_gone() {
         assert!(refused.code == Some(2) && refused.stderr.contains("memory"), "{refused:?}");
     }
 }
+
+#[test]
+fn what_is_read_by_http_is_no_target_and_others_are_named() {
+    let place = place();
+    // Nobody listens there, and nobody is asked.
+    let url = "http://127.0.0.1:9/x?signature=00ff";
+    wrong(
+        &place,
+        &["put", "data/a.txt", url],
+        &expect![[r#"
+            exit 2
+            error: `http:` and `https:` are for reading, and the target is there; give one in a store that takes writes: a path, or a URL of file:, s3:, gs:, az:, sftp: or webdav:
+        "#]],
+    );
+    for to_http in [&["cp", "-r", "data", url][..], &["put", "-", url], &["mv", "data/a.txt", url]]
+    {
+        let refused = storage(&place, to_http);
+        assert!(refused.code == Some(2) && refused.stderr.contains("for reading"), "{refused:?}");
+    }
+}
