@@ -1,10 +1,11 @@
-//! `samara jobs`, `status`, `logs`, `stats`, `cancel` and `clean`: the jobs of a store, whichever
-//! process submitted them.
+//! `samara jobs`, `status`, `results`, `logs`, `stats`, `cancel` and `clean`: the jobs of a store,
+//! whichever process submitted them.
 
 pub(crate) mod cancel;
 pub(crate) mod clean;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod results;
 pub(crate) mod stats;
 pub(crate) mod status;
 

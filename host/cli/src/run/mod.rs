@@ -1,5 +1,6 @@
 //! `samara run`: a component's function over inputs, on any runtime.
 
+pub(crate) mod collected;
 mod inputs;
 mod output;
 mod plan;

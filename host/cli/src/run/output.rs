@@ -20,7 +20,7 @@ const RATE_BYTES_MIN: u64 = 1 << 20;
 
 /// Prints results as they come.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     json: bool,
     verbosity: Verbosity,
@@ -121,7 +121,7 @@ impl Printer {
     }
 
     /// Ends a run whose tasks have all ended.
-    pub(super) fn finish(&mut self, summary: &Summary) -> Result<ExitCode> {
+    pub(crate) fn finish(&mut self, summary: &Summary) -> Result<ExitCode> {
         self.summary(summary)?;
         let hidden = self.failed.saturating_sub(ERRORS_MAX);
         if hidden > 0 && !self.json && !self.verbosity.verbose {
