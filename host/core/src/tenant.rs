@@ -12,13 +12,14 @@ use crate::{Access, Batch, Error, JobId};
 
 /// Decides who may send batches to a host. Every way into a host asks it.
 pub trait Gate: fmt::Debug + Send + Sync + 'static {
-    /// Finds out who holds a ticket; `None` for who shows none.
+    /// Finds out who holds a ticket; `None` for who shows none. `way` names the way into the host by
+    /// which it came, for what is written down: a word of ours, and empty where there is but one.
     ///
     /// # Errors
     ///
     /// `Denied` where it is not one of this host's tenants now; the message says why, and nothing
     /// that is secret.
-    fn identify(&self, ticket: Option<&str>) -> Result<Arc<dyn Caller>, Error>;
+    fn identify(&self, way: &'static str, ticket: Option<&str>) -> Result<Arc<dyn Caller>, Error>;
 
     /// The host is about to end: what was to be written down later is written now. Who comes after that
     /// is dealt with as before.
@@ -45,6 +46,10 @@ pub trait Caller: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Denied` where they may not.
     fn check_object(&self, url: &str, access: Access) -> Result<(), Error>;
+
+    /// Takes note of a batch that was not looked at, because of the host and not of the tenant: it has
+    /// enough to do, is about to end, or takes no batch as long as that. The batch, where it was read.
+    fn turned_away(&self, _batch: Option<&Batch>, _why: &str) {}
 
     /// Takes note of what became of tasks of an admitted batch, before what `admit` returned is let
     /// go. It may be said in parts, which are added up.

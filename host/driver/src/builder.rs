@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use samara_core::{Access, Clock, Limits, Reach, Runtime, SystemClock};
+#[cfg(feature = "local")]
+use samara_runtimes::local::SLOTS_MAX;
 use samara_store::{Location, Locator};
 use tempfile::TempDir;
 
@@ -395,6 +397,8 @@ impl Builder {
         options.check()?;
         let locator = self.locator();
         let grants = self.allowed.grants(&locator)?;
+        #[cfg(feature = "local")]
+        self.check_slots()?;
         let io = Io::start()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let mut context = samara_runtimes::Context::default();
@@ -420,7 +424,7 @@ impl Builder {
         }
         let runtime = match &self.own_runtime {
             Some(own) => Arc::clone(own),
-            None => samara_runtimes::open(&self.runtime, &context)?,
+            None => samara_runtimes::open(&self.runtime, &context).map_err(no_runtime)?,
         };
         let (store, scratch) = self.open_store(&locator, &*runtime)?;
         Ok(Executor::of(|starter| Inner {
@@ -497,6 +501,19 @@ impl Builder {
         }
     }
 
+    /// Refuses more slots than `local:` has, before memory is reserved for them.
+    #[cfg(feature = "local")]
+    fn check_slots(&self) -> Result<(), Error> {
+        let is_local = self.own_runtime.is_none() && self.runtime.starts_with("local:");
+        match self.slots.filter(|slots| is_local && *slots > SLOTS_MAX) {
+            Some(slots) => Err(Error::Invalid(format!(
+                "slots = {slots}: `local:` has {SLOTS_MAX} at most; more tasks at the same moment \
+                 have hosts (http:, lambda:)"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// The engine, which also inspects components for the runtimes that are elsewhere.
     #[cfg(feature = "local")]
     fn handler(
@@ -512,10 +529,20 @@ impl Builder {
         config.fuel = self.count_fuel;
         let secrets = self.secrets_dir.as_ref().map(samara_engine::SecretsDir::new);
         config.secrets = secrets.map(|secrets| Arc::new(secrets) as _);
-        let slots = self.slots.and_then(|slots| u32::try_from(slots).ok()).unwrap_or(0);
+        // Those of other runtimes run nothing here.
+        let slots = self.slots.unwrap_or(0).min(SLOTS_MAX);
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         config.instances_max = config.instances_max.max(slots.saturating_add(1));
         let engine = samara_engine::Engine::new(&config, io.handle().clone())?;
         Ok(Some(Arc::new(samara_engine::Handler::new(engine, Arc::clone(locator)))))
+    }
+}
+
+/// A URL of a runtime that makes no sense is the caller's to correct; all else is the platform's.
+fn no_runtime(error: samara_core::Error) -> Error {
+    match error.kind {
+        samara_core::ErrorKind::Invalid => Error::Invalid(error.message),
+        _ => error.into(),
     }
 }
 

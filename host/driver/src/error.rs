@@ -228,6 +228,13 @@ impl fmt::Display for TaskError {
     }
 }
 
+impl Cause {
+    /// Whether nobody wanted the task any more.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Platform(error) if error.kind == ErrorKind::Cancelled)
+    }
+}
+
 impl fmt::Display for Cause {
     /// What follows a task's name in a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

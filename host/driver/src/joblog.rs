@@ -53,6 +53,9 @@ pub(crate) enum Line {
     End {
         task: u64,
         error: Option<String>,
+        /// Whether the error is that nobody wanted the task any more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cancelled: bool,
     },
 }
 
@@ -227,7 +230,7 @@ impl Writer {
         let is_inline =
             |(_, result): &(u64, Recorded)| matches!(result, Recorded::Value(Output::Inline(_)));
         self.manifest.is_some()
-            && summary.failed == 0
+            && summary.failed + summary.cancelled == 0
             && stopped.is_none()
             && self.results.iter().all(is_inline)
     }
@@ -243,13 +246,15 @@ impl Writer {
             Entry::Attempt(attempt) => Line::Attempt(attempt),
             Entry::Log { task, attempt, line } => Line::Log { task, attempt, line },
             Entry::Result { task, result } => {
-                let error = match &result {
-                    Recorded::Value(_) => None,
-                    Recorded::Failed(failure) => Some(failure.cause.to_string()),
+                let (error, cancelled) = match &result {
+                    Recorded::Value(_) => (None, false),
+                    Recorded::Failed(Failure { cause, .. }) => {
+                        (Some(cause.to_string()), cause.is_cancelled())
+                    }
                 };
                 self.results_bytes += result.size();
                 self.results.push((task, result));
-                Line::End { task, error }
+                Line::End { task, error, cancelled }
             }
         };
         serde_json::to_writer(&mut self.events, &line).expect("names and numbers are JSON");

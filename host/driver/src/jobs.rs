@@ -46,8 +46,10 @@ pub struct JobStatus {
     pub state: JobState,
     /// Tasks that came to a value so far.
     pub succeeded: u64,
-    /// Tasks that came to an error so far.
+    /// Tasks that came to an error so far, but for those that were cancelled.
     pub failed: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
     /// The job in numbers, once it has ended.
     pub summary: Option<Summary>,
 }
@@ -116,6 +118,7 @@ struct Parts {
 struct Seen {
     succeeded: u64,
     failed: u64,
+    cancelled: u64,
     retries: u64,
     summary: Summary,
     attempts: Attempts,
@@ -135,6 +138,15 @@ impl LogOptions {
     #[must_use]
     pub fn follow(self, follow: bool) -> Self {
         Self { follow, ..self }
+    }
+}
+
+// === impl JobStatus ===
+
+impl JobStatus {
+    /// Enters how many tasks succeeded, failed and were cancelled.
+    fn count(&mut self, (succeeded, failed, cancelled): (u64, u64, u64)) {
+        (self.succeeded, self.failed, self.cancelled) = (succeeded, failed, cancelled);
     }
 }
 
@@ -489,12 +501,13 @@ async fn look(executor: &Executor, id: JobId) -> Result<JobStatus, Error> {
         state: JobState::Running,
         succeeded: 0,
         failed: 0,
+        cancelled: 0,
         summary: None,
     };
     if end.is_none() {
         let mut parts = Parts::new(executor.clone(), id);
         let seen = Seen::of(&mut parts).await?;
-        (status.succeeded, status.failed) = (seen.succeeded, seen.failed);
+        status.count((seen.succeeded, seen.failed, seen.cancelled));
         // It may have ended while its log was read.
         end = joblog::read_end(&id, executor.store_location()).await?;
         if parts.silence(status.submitted).is_some_and(|silence| silence > SILENCE_MAX) {
@@ -504,7 +517,7 @@ async fn look(executor: &Executor, id: JobId) -> Result<JobStatus, Error> {
     if let Some(End { summary, stopped, .. }) = end {
         status.state = stopped.map_or(JobState::Ended, JobState::Stopped);
         status.tasks = Some(summary.tasks);
-        (status.succeeded, status.failed) = (summary.succeeded, summary.failed);
+        status.count((summary.succeeded, summary.failed, summary.cancelled));
         status.summary = Some(summary);
     }
     Ok(status)
@@ -617,6 +630,7 @@ impl Seen {
     fn add(&mut self, line: Line) {
         match line {
             Line::End { error: None, .. } => self.succeeded += 1,
+            Line::End { cancelled: true, .. } => self.cancelled += 1,
             Line::End { error: Some(_), .. } => self.failed += 1,
             Line::Attempt(attempt) => {
                 let summary = &mut self.summary;
@@ -634,9 +648,10 @@ impl Seen {
     fn into_stats(self, manifest: Manifest, end: Option<End>) -> JobStats {
         let submitted = Duration::from_millis(manifest.submitted_unix_ms);
         let so_far = Summary {
-            tasks: manifest.tasks.unwrap_or(self.succeeded + self.failed),
+            tasks: manifest.tasks.unwrap_or(self.succeeded + self.failed + self.cancelled),
             succeeded: self.succeeded,
             failed: self.failed,
+            cancelled: self.cancelled,
             retries: self.retries,
             elapsed: self.last.saturating_sub(submitted),
             ..self.summary

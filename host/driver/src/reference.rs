@@ -60,6 +60,8 @@ struct Follower {
     next_part: u64,
     silent: Duration,
     events_seen: Option<String>,
+    /// How long the log may be silent.
+    silence_max: Duration,
 }
 
 impl fmt::Display for JobRef {
@@ -95,6 +97,36 @@ impl Executor {
     /// # }
     /// ```
     pub async fn collect<T: Value>(&self, reference: &JobRef) -> Result<Job<T>, Error> {
+        self.collect_within(reference, SILENCE_MAX).await
+    }
+
+    /// What a job whose driver is gone ([`JobState::Lost`](crate::JobState::Lost)) has left: as
+    /// [`collect`](Self::collect), without waiting for a driver that may only be slow. A task of which
+    /// nothing is there now comes to an error that says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`](Self::collect).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(reference: samara::JobRef) -> Result<(), samara::Error> {
+    /// let executor = samara::Executor::builder().store(&reference.store).build()?;
+    /// let left = executor.collect_lost::<u64>(&reference).await?.results().await;
+    /// println!("{} tasks were done", left.iter().filter(|result| result.is_ok()).count());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn collect_lost<T: Value>(&self, reference: &JobRef) -> Result<Job<T>, Error> {
+        self.collect_within(reference, Duration::ZERO).await
+    }
+
+    async fn collect_within<T: Value>(
+        &self,
+        reference: &JobRef,
+        silence_max: Duration,
+    ) -> Result<Job<T>, Error> {
         if reference.store != self.store() {
             return Err(Error::Invalid(format!(
                 "job {reference} is not in this executor's store {}; make an executor with that \
@@ -105,7 +137,7 @@ impl Executor {
         let (this, id) = (self.clone(), reference.id);
         let shared = self.clone().on_io(async move {
             let manifest = Manifest::read(&id, this.store_location()).await?;
-            Ok(follow(&this, manifest))
+            Ok(follow(&this, manifest, silence_max))
         });
         Ok(Job::new(shared.await?))
     }
@@ -124,7 +156,7 @@ impl Executor {
 }
 
 /// Starts to follow a job's log.
-fn follow(executor: &Executor, manifest: Manifest) -> Arc<Shared> {
+fn follow(executor: &Executor, manifest: Manifest, silence_max: Duration) -> Arc<Shared> {
     let ledger = Arc::new(Ledger::new(manifest.tasks.and_then(|n| usize::try_from(n).ok())));
     let (finished_sender, finished) = watch::channel(false);
     let (cancel, wake) = (Cancel::default(), Arc::new(Notify::new()));
@@ -136,6 +168,7 @@ fn follow(executor: &Executor, manifest: Manifest) -> Arc<Shared> {
         next_part: 0,
         silent: Duration::ZERO,
         events_seen: None,
+        silence_max,
     };
     let shared = Arc::new(Shared {
         id: manifest.job,
@@ -170,7 +203,7 @@ impl Follower {
                 Ok(Progress::None) => pause = (pause * 2).min(ASK_LAST),
                 Err(why) => return self.give_up(&why.to_string()),
             }
-            if self.silent > SILENCE_MAX {
+            if self.silent > self.silence_max {
                 return self.give_up("the driver that ran the job is gone: its log is silent");
             }
             tokio::time::sleep(pause).await;

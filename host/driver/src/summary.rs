@@ -13,8 +13,12 @@ pub struct Summary {
     pub tasks: u64,
     /// Tasks that came to a value.
     pub succeeded: u64,
-    /// Tasks that came to an error.
+    /// Tasks that came to an error, but for those that were cancelled.
     pub failed: u64,
+    /// Tasks that were cancelled, whether they had begun or not: with the job, or because the job
+    /// stopped at the failure of others.
+    #[serde(default)]
+    pub cancelled: u64,
     /// Attempts beyond each task's first, made because one failed.
     pub retries: u64,
     /// Second attempts beside a slow one.

@@ -92,7 +92,7 @@ impl fmt::Debug for Command {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Code(code) => write!(f, "it ended with exit code {code}"),
+            Self::Code(code) => write!(f, "it {}", failure::exited(*code == 0)),
             Self::Ended(Outcome::Trapped(trap)) => trap.fmt(f),
             Self::Ended(Outcome::LimitExceeded(exceeded @ Exceeded::Time { .. })) => {
                 write!(f, "{exceeded}; is there an endless loop?")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use samara_core::{Error, ErrorKind, Exceeded, Outcome, Retry, Trap, UserError};
 use wasmtime::WasmBacktrace;
+use wasmtime_wasi::I32Exit;
 
 use crate::component::refuse;
 use crate::log::Log;
@@ -16,6 +17,24 @@ const FRAMES_MAX: usize = 32;
 
 /// Bytes of a function's name that are kept: names are the component's own, and may be of any length.
 const FRAME_BYTES_MAX: usize = 1 << 10;
+
+/// What a function's name begins with where Rust brings a panic to its end. Where the name is followed
+/// by its types, they are not looked at.
+const PANICKING: [&str; 13] = [
+    "abort",
+    "__rustc::",
+    "std::panicking::",
+    "std::process::abort",
+    "std::sys::backtrace::__rust_end_short_backtrace",
+    "std::sys::pal::",
+    "core::cell::panic_already_",
+    "core::option::expect_failed",
+    "core::option::unwrap_failed",
+    "core::panicking::",
+    "core::result::unwrap_failed",
+    "core::slice::index::",
+    "core::str::slice_error_fail",
+];
 
 /// Frames that the engine captures. As many as this are a recursion that went too deep.
 pub(crate) const FRAMES_SEEN_MAX: usize = 256;
@@ -73,10 +92,12 @@ pub(crate) fn outcome(error: wasmtime::Error, state: &mut State) -> Outcome {
         Ok(stop) => return stop.into(),
         Err(error) => error,
     };
-    let backtrace = frames(&error);
+    let mut backtrace = names(&error);
     if let Some((message, location)) = state.panic.take() {
+        let backtrace = kept(of_the_users(backtrace));
         return Outcome::Trapped(Trap { message, location: Some(location), backtrace });
     }
+    backtrace = kept(backtrace);
     if let Some(outcome) = state.memory.denied() {
         return outcome;
     }
@@ -175,19 +196,45 @@ pub(crate) fn store_error(error: &samara_store::Error) -> Error {
 }
 
 fn root_message(error: &wasmtime::Error) -> String {
-    match error.downcast_ref::<wasmtime::Trap>() {
-        Some(trap) => trap.to_string().replace("wasm trap: ", ""),
-        None => error.root_cause().to_string(),
+    match (error.downcast_ref::<wasmtime::Trap>(), error.downcast_ref::<I32Exit>()) {
+        (Some(trap), _) => trap.to_string().replace("wasm trap: ", ""),
+        (None, Some(exit)) => exited(exit.0 == 0).to_owned(),
+        (None, None) => error.root_cause().to_string(),
     }
 }
 
-fn frames(error: &wasmtime::Error) -> Vec<String> {
+/// What an end by `exit` is called. WASI 0.2 says no more of it than whether it was a failure: the number
+/// is lost before it comes here.
+pub(crate) fn exited(is_well: bool) -> &'static str {
+    match is_well {
+        true => "exited, as if all was done, and did not return",
+        false => "exited with a failure (WASI 0.2 does not pass on its number)",
+    }
+}
+
+/// The functions on a guest's stack, the innermost first.
+fn names(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let names = backtrace.frames().iter().take(FRAMES_MAX).map(|frame| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+    let names = backtrace.frames().iter().map(|frame| match frame.func_name() {
+        Some(name) => shortened(format!("{:#}", rustc_demangle::demangle(name)), FRAME_BYTES_MAX),
         None => format!("function {}", frame.func_index()),
     });
-    names.map(|name| shortened(name, FRAME_BYTES_MAX)).collect()
+    names.collect()
+}
+
+/// Without what Rust calls between a panic and its end, where that is known by name: the first is the
+/// function that panicked.
+fn of_the_users(mut names: Vec<String>) -> Vec<String> {
+    let is_machinery = |name: &String| PANICKING.iter().any(|begin| name.starts_with(begin));
+    let first = names.iter().position(|name| !is_machinery(name)).unwrap_or(0);
+    names.drain(..first);
+    names
+}
+
+/// As many as a reply has room for.
+fn kept(mut names: Vec<String>) -> Vec<String> {
+    names.truncate(FRAMES_MAX);
+    names
 }
 
 /// The beginning of a guest's text, which says by `…` that there was more.
@@ -198,4 +245,34 @@ pub(crate) fn shortened(mut text: String, bytes_max: usize) -> String {
         text.shrink_to_fit();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(names: &[&str]) -> Vec<String> {
+        of_the_users(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn a_panics_stack_begins_with_the_function_that_panicked() {
+        let whole = [
+            "abort",
+            "std::sys::pal::wasi::helpers::abort_internal",
+            "std::process::abort",
+            "__rustc::__rust_abort",
+            "std::panicking::panic_handler::{closure#0}",
+            "std::sys::backtrace::__rust_end_short_backtrace::<std::panicking::panic_handler, !>",
+            "core::panicking::assert_failed::<u64, u64>",
+            "users::checks",
+            "core::panicking::is_not_only_at_the_beginning",
+            "samara_guest::call::enter",
+        ];
+        assert_eq!(cut(&whole), &whole[7..]);
+        assert_eq!(cut(&whole[7..]), &whole[7..]);
+        assert_eq!(cut(&["function 12", "function 3"]), ["function 12", "function 3"]);
+        assert_eq!(cut(&whole[..7]), &whole[..7], "better than none");
+        assert!(cut(&[]).is_empty());
+    }
 }

@@ -1,5 +1,5 @@
-//! The audit log: JSON, one line for each job that comes, each refusal, and each time that none of a
-//! job's batches is left.
+//! The audit log: JSON, one line for each job that comes, each refusal, each batch that was turned
+//! away, and each time that none of a job's batches is left.
 //!
 //! A line is handed to the operating system whole, with one write to a file that is only appended
 //! to. So several hosts may share a file, and a host that crashes leaves whole lines. It is not
@@ -7,10 +7,10 @@
 //! be gone. Where the disk is full, a line may be cut; then it stays in a line of its own, and the
 //! host says so in its own log and goes on.
 //!
-//! Every refusal is counted, and strangers cannot fill the disk: of those that are alike within a second
-//! the first is written at once, and the others as one line when the second is over
-//! (`windows.rs`), or when the host ends. A host that is killed says nothing of the others of its last
-//! second.
+//! Every refusal is counted, as is every batch that was turned away, and strangers cannot fill the
+//! disk: of those that are alike within a window of time the first is written at once, and the others
+//! as one line when the window is over (`windows.rs`), or when the host ends. A host that is killed
+//! says nothing of the others of its last window.
 
 mod windows;
 
@@ -32,27 +32,30 @@ use crate::ticket::Kind;
 /// The event of a refusal.
 const REFUSED: &str = "refused";
 
+/// The event of a batch that the host could not take.
+const TURNED_AWAY: &str = "turned-away";
+
 /// Characters of a text that comes from outside, at most.
 const TEXT_CHARS_MAX: usize = 300;
 
-/// How soon it is looked again whether a second is over, at the soonest: a clock may stand still.
+/// How soon it is looked again whether a window is over, at the soonest: a clock may stand still.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// Writes the audit log.
 pub(crate) struct Audit(Arc<Shared>);
 
-/// What threads that write share with the one that sees to it that seconds end.
+/// What threads that write share with the one that sees to it that windows end.
 struct Shared {
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
-    /// Told when there is a second to end, and when the log is closed.
+    /// Told when there is a window to end, and when the log is closed.
     changed: Condvar,
 }
 
 struct Inner {
     to: To,
     windows: Windows,
-    /// Whether a thread sees to it that seconds end: there is none before there is a refusal.
+    /// Whether a thread sees to it that windows end: there is none before there is a refusal.
     is_watched: bool,
     /// Whether the host is about to end: nothing is gathered any more.
     is_closed: bool,
@@ -74,6 +77,9 @@ struct Line {
     /// When it is written; empty until then, so that lines can be compared.
     time: String,
     event: &'static str,
+    /// By which way into the host it came.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    way: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +122,8 @@ pub(crate) struct Who<'a> {
     pub(crate) tenant: &'a str,
     /// The ticket's name.
     pub(crate) ticket: Option<&'a str>,
+    /// By which way into the host it came.
+    pub(crate) way: &'static str,
 }
 
 /// What is written about: a job, and what it runs.
@@ -157,16 +165,17 @@ impl Audit {
 
     /// A tenant was refused, with a batch or before there was one.
     pub(crate) fn refused(&self, who: Who<'_>, batch: Option<&Batch>, reason: &str) {
-        let line = Line::about(who, REFUSED).because(reason);
-        self.gather(match batch {
-            Some(batch) => line.of(&Of::batch(batch)),
-            None => line,
-        });
+        self.gather(Line::about(who, REFUSED).because(reason).of_some(batch));
+    }
+
+    /// A tenant's batch was not taken, for a reason that is the host's.
+    pub(crate) fn turned_away(&self, who: Who<'_>, batch: Option<&Batch>, reason: &str) {
+        self.gather(Line::about(who, TURNED_AWAY).because(reason).of_some(batch));
     }
 
     /// Somebody was refused of whom nothing is known.
-    pub(crate) fn stranger(&self, kind: Kind, reason: &str) {
-        let line = Line { event: REFUSED, kind: Some(kind), ..Line::default() };
+    pub(crate) fn stranger(&self, way: &'static str, kind: Kind, reason: &str) {
+        let line = Line { event: REFUSED, way, kind: Some(kind), ..Line::default() };
         self.gather(line.because(reason));
     }
 
@@ -239,14 +248,14 @@ impl Shared {
         inner.to.write(&line);
     }
 
-    /// Writes what was gathered in seconds that are over; in all, where no time is given.
+    /// Writes what was gathered in windows that are over; in all, where no time is given.
     fn end_windows(&self, inner: &mut Inner, now: Option<Duration>) {
         for line in inner.windows.end(now) {
             self.write(inner, line);
         }
     }
 
-    /// Ends seconds in time, until the log is closed.
+    /// Ends windows in time, until the log is closed.
     fn watch(&self) {
         let mut inner = self.lock();
         while !inner.is_closed {
@@ -323,12 +332,19 @@ impl To {
 impl Line {
     fn about(who: Who<'_>, event: &'static str) -> Self {
         let tenant = Some(who.tenant.to_owned());
-        Self { event, tenant, ticket: who.ticket.map(cut), ..Self::default() }
+        Self { event, way: who.way, tenant, ticket: who.ticket.map(cut), ..Self::default() }
     }
 
     fn because(mut self, reason: &str) -> Self {
         self.reason = Some(cut(&without_passwords(reason)));
         self
+    }
+
+    fn of_some(self, batch: Option<&Batch>) -> Self {
+        match batch {
+            Some(batch) => self.of(&Of::batch(batch)),
+            None => self,
+        }
     }
 
     fn of(mut self, of: &Of) -> Self {

@@ -37,6 +37,8 @@ struct Holder {
     grants: Arc<Grants>,
     /// The ticket's name.
     ticket: Option<String>,
+    /// By which way it came.
+    way: &'static str,
     canonical: Canonical,
     audit: Arc<Audit>,
 }
@@ -45,6 +47,7 @@ struct Holder {
 struct Place {
     member: Arc<Member>,
     ticket: Option<String>,
+    way: &'static str,
     job: JobId,
     /// What is said of it in the log.
     of: Of,
@@ -123,20 +126,22 @@ impl Tenants {
         }
     }
 
-    fn refuse(&self, whose: &Whose, why: String) -> Error {
+    fn refuse(&self, way: &'static str, whose: &Whose, why: String) -> Error {
         match whose {
-            Whose::Tenant(tenant) => self.audit.refused(Who { tenant, ticket: None }, None, &why),
-            Whose::Stranger(kind) => self.audit.stranger(*kind, &why),
+            Whose::Tenant(tenant) => {
+                self.audit.refused(Who { tenant, ticket: None, way }, None, &why);
+            }
+            Whose::Stranger(kind) => self.audit.stranger(way, *kind, &why),
         }
         Error::new(ErrorKind::Denied, why)
     }
 }
 
 impl Gate for Tenants {
-    fn identify(&self, ticket: Option<&str>) -> Result<Arc<dyn Caller>, Error> {
+    fn identify(&self, way: &'static str, ticket: Option<&str>) -> Result<Arc<dyn Caller>, Error> {
         let Some(ticket) = ticket else {
             let why = "this host asks for a ticket, and none was shown".to_owned();
-            return Err(self.refuse(&Whose::Stranger(Kind::NoTicket), why));
+            return Err(self.refuse(way, &Whose::Stranger(Kind::NoTicket), why));
         };
         let now = self.source.clock.unix();
         match ticket::verify(&self.roster(), &*self.source.canonical, now, ticket) {
@@ -144,10 +149,11 @@ impl Gate for Tenants {
                 member,
                 grants,
                 ticket: name,
+                way,
                 canonical: Arc::clone(&self.source.canonical),
                 audit: Arc::clone(&self.audit),
             })),
-            Err(bad) => Err(self.refuse(&bad.whose, format!("the ticket {}", bad.why))),
+            Err(bad) => Err(self.refuse(way, &bad.whose, format!("the ticket {}", bad.why))),
         }
     }
 
@@ -183,6 +189,7 @@ impl Caller for Holder {
         Ok(Box::new(Place {
             member: Arc::clone(&self.member),
             ticket: self.ticket.clone(),
+            way: self.way,
             job: batch.job,
             of: Of::batch(batch),
             audit: Arc::clone(&self.audit),
@@ -195,6 +202,10 @@ impl Caller for Holder {
         })
     }
 
+    fn turned_away(&self, batch: Option<&Batch>, why: &str) {
+        self.audit.turned_away(self.who(), batch, why);
+    }
+
     fn ended(&self, job: JobId, tally: &Tally) {
         self.member.jobs.add(job, tally);
     }
@@ -202,7 +213,7 @@ impl Caller for Holder {
 
 impl Holder {
     fn who(&self) -> Who<'_> {
-        Who { tenant: &self.member.name, ticket: self.ticket.as_deref() }
+        Who { tenant: &self.member.name, ticket: self.ticket.as_deref(), way: self.way }
     }
 
     fn check(&self, batch: &Batch) -> Result<(), Error> {
@@ -283,7 +294,8 @@ impl fmt::Debug for Holder {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(tally) = self.member.jobs.end(self.job) {
-            let who = Who { tenant: &self.member.name, ticket: self.ticket.as_deref() };
+            let ticket = self.ticket.as_deref();
+            let who = Who { tenant: &self.member.name, ticket, way: self.way };
             self.audit.ended(who, &self.of, &tally);
         }
     }

@@ -36,7 +36,8 @@ pub(crate) fn build(
         Some((isolation, tenants)) => isolate::runtime(settings, isolation, tenants, io)?,
         None => runtime(settings, io, locator).map_err(|error| Failed::Engine(error.message))?,
     };
-    Ok(Service::new(runtime, VERSION, tenants.map(|tenants| tenants as Arc<dyn Gate>)))
+    let gate = tenants.map(|tenants| tenants as Arc<dyn Gate>);
+    Ok(Service::by_way(settings.place.name, runtime, VERSION, gate))
 }
 
 /// The tenants, where the host knows some; they decide who may send batches.

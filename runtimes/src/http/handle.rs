@@ -87,6 +87,9 @@ impl Handling {
         let held = match held {
             Ok(held) => held,
             Err((status, why)) => {
+                if let Some(Ok(Some(caller))) = &admitted {
+                    caller.turned_away(None, why.trim_end());
+                }
                 return Ok(signed(come_again((self.dialect.refuse)(status, &why))));
             }
         };
@@ -214,8 +217,9 @@ impl Handling {
 
 fn refused(refusal: Refusal) -> Response<Body> {
     let (status, why) = match refusal {
-        Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy\n".to_owned()),
-        Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "about to end\n".to_owned()),
+        Refusal::Busy | Refusal::Draining => {
+            (StatusCode::SERVICE_UNAVAILABLE, refusal.why().to_owned() + "\n")
+        }
         Refusal::TooMany(error) => {
             return text(StatusCode::PAYLOAD_TOO_LARGE, error.message + "\n");
         }

@@ -22,7 +22,7 @@ pub(super) const REPORTS_WAIT: Duration = Duration::from_millis(2);
 pub(super) const REPORTS_LATE: Duration = Duration::from_millis(20);
 
 /// Slots at most: far above any machine's cores, far below its threads.
-const SLOTS_MAX: usize = 1024;
+pub const SLOTS_MAX: usize = 1024;
 
 /// Processes at most: far above any machine's cores.
 #[cfg(feature = "http")]

@@ -57,6 +57,8 @@ pub struct Service {
     version: String,
     metrics: Metrics,
     gate: Option<Arc<dyn Gate>>,
+    /// The way in, where nobody names another.
+    way: &'static str,
     in_flight: AtomicUsize,
     /// Batches that are under way, by their tenants.
     by_tenant: Mutex<BTreeMap<String, usize>>,
@@ -96,6 +98,19 @@ struct Admitted {
     _place: Box<dyn Any + Send + Sync>,
 }
 
+// === impl Refusal ===
+
+impl Refusal {
+    /// In words.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Busy => "busy",
+            Self::Draining => "about to end",
+            Self::TooMany(error) | Self::Denied(error) => &error.message,
+        }
+    }
+}
+
 // === impl Service ===
 
 impl Service {
@@ -106,11 +121,23 @@ impl Service {
         version: impl Into<String>,
         gate: Option<Arc<dyn Gate>>,
     ) -> Arc<Self> {
+        Self::by_way("", runtime, version, gate)
+    }
+
+    /// The same, where batches come by the way of this name: what the gate writes down has it. A host
+    /// has one, which is that of its surroundings.
+    pub fn by_way(
+        way: &'static str,
+        runtime: Arc<dyn Runtime>,
+        version: impl Into<String>,
+        gate: Option<Arc<dyn Gate>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             runtime,
             version: version.into(),
             metrics: Metrics::default(),
             gate,
+            way,
             in_flight: AtomicUsize::new(0),
             by_tenant: Mutex::default(),
             ended: Notify::new(),
@@ -142,7 +169,20 @@ impl Service {
     ///
     /// What the gate says.
     pub fn identify(&self, ticket: Option<&str>) -> Result<Option<Arc<dyn Caller>>, Error> {
-        self.gate.as_ref().map(|gate| gate.identify(ticket)).transpose()
+        self.identify_by(self.way, ticket)
+    }
+
+    /// The same, where a host has several ways in: this one is named so.
+    ///
+    /// # Errors
+    ///
+    /// What the gate says.
+    pub fn identify_by(
+        &self,
+        way: &'static str,
+        ticket: Option<&str>,
+    ) -> Result<Option<Arc<dyn Caller>>, Error> {
+        self.gate.as_ref().map(|gate| gate.identify(way, ticket)).transpose()
     }
 
     /// Takes a batch of whoever was identified. It runs until it ends, or until its answer is
@@ -180,9 +220,14 @@ impl Service {
         batch: &mut Batch,
         caller: Option<Arc<dyn Caller>>,
     ) -> Result<Place, Refusal> {
-        self.bound(batch).inspect_err(|_| self.metrics.refused())?;
         let tenant = caller.as_ref().map_or("", |caller| caller.tenant());
-        let mut place = self.place(tenant).inspect_err(|_| self.metrics.refused())?;
+        let place = self.bound(batch).and_then(|()| self.place(tenant));
+        let mut place = place.inspect_err(|refusal| {
+            self.metrics.refused();
+            if let Some(caller) = &caller {
+                caller.turned_away(Some(batch), refusal.why());
+            }
+        })?;
         if let Some(caller) = caller {
             let admitted = caller.admit(batch).map_err(Refusal::Denied)?;
             place.admitted = Some(Admitted { caller, job: batch.job, _place: admitted });
@@ -372,9 +417,57 @@ mod tests {
     struct Closed;
 
     impl Gate for Closed {
-        fn identify(&self, _: Option<&str>) -> Result<Arc<dyn Caller>, Error> {
-            Err(Error::new(ErrorKind::Denied, "closed"))
+        fn identify(&self, way: &'static str, _: Option<&str>) -> Result<Arc<dyn Caller>, Error> {
+            Err(Error::new(ErrorKind::Denied, format!("closed to {way}")))
         }
+    }
+
+    /// Whom it is told what was turned away.
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<(bool, String)>>);
+
+    impl Caller for Told {
+        fn tenant(&self) -> &'static str {
+            "acme"
+        }
+
+        fn admit(&self, _: &mut Batch) -> Result<Box<dyn Any + Send + Sync>, Error> {
+            Ok(Box::new(()))
+        }
+
+        fn check_object(&self, _: &str, _: samara_core::Access) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn turned_away(&self, batch: Option<&Batch>, why: &str) {
+            self.0.lock().unwrap().push((batch.is_some(), why.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_gate_hears_of_every_batch_that_is_turned_away() {
+        let service = Service::by_way("queue", Arc::new(OneSlot), "1", Some(Arc::new(Closed)));
+        let caller = Arc::new(Told::default());
+        let told = || std::mem::take(&mut *caller.0.lock().unwrap());
+        let begin = |tasks| {
+            let batch = (*crate::local::tests::batch(0..tasks)).clone();
+            service.begin(batch, Some(Arc::clone(&caller) as Arc<dyn Caller>))
+        };
+        assert!(matches!(begin(4), Err(Refusal::TooMany(_))));
+        let text = "the batch has 4 tasks, and this host takes 3 at most";
+        assert_eq!(told(), [(true, text.to_owned())]);
+        let places = taken(&service, "acme", BATCHES_PER_SLOT);
+        assert!(matches!(begin(1), Err(Refusal::Busy)));
+        assert_eq!(told(), [(true, "busy".to_owned())]);
+        drop(places);
+        assert!(begin(1).is_ok() && told().is_empty());
+        service.draining.store(true, Ordering::SeqCst);
+        assert!(matches!(begin(1), Err(Refusal::Draining)));
+        assert_eq!(told(), [(true, "about to end".to_owned())]);
+        let Err(error) = service.identify(None) else { panic!("it is closed") };
+        assert_eq!(error.message, "closed to queue");
+        let Err(error) = service.identify_by("array", None) else { panic!("it is closed") };
+        assert_eq!(error.message, "closed to array");
     }
 
     fn taken(service: &Arc<Service>, tenant: &str, times: usize) -> Vec<Place> {

@@ -35,6 +35,9 @@ const PROGRAMS: &[Released] = &[
 /// What components are built for.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 
+/// What whoever hands the programs on has to hand on too.
+const LICENCE: &str = "LICENSE";
+
 /// A release under way.
 struct Release<'a> {
     root: &'a Path,
@@ -75,6 +78,7 @@ pub(crate) fn run(root: &Path, cargo: &Path, check: bool, out: &mut impl Write) 
         fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
     }
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    lay_licence(root, &directory)?;
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock")?;
     let checksums = bill::checksums(&lock)?;
     let commit = commit.trim().to_owned();
@@ -88,6 +92,16 @@ pub(crate) fn run(root: &Path, cargo: &Path, check: bool, out: &mut impl Write) 
     }
     writeln!(out, "{}", release.directory.display())?;
     Ok(())
+}
+
+/// Puts the licence beside the programs. What the crates that they are built of are licensed under is in
+/// the bills.
+fn lay_licence(root: &Path, directory: &Path) -> Result<()> {
+    let from = root.join(LICENCE);
+    let text = fs::read_to_string(&from).with_context(|| from.display().to_string())?;
+    ensure!(!text.trim().is_empty(), "{} is empty", from.display());
+    let to = directory.join(LICENCE);
+    fs::write(&to, text).with_context(|| to.display().to_string())
 }
 
 // === impl Release ===
@@ -212,4 +226,22 @@ fn output(directory: &Path, program: &OsStr, args: &[&str]) -> Result<String> {
         bail!("{} ended with {}", name(), output.status);
     }
     String::from_utf8(output.stdout).with_context(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_the_licence_beside_its_programs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let directory = tempfile::tempdir().unwrap();
+        lay_licence(&root, directory.path()).unwrap();
+        let laid = fs::read_to_string(directory.path().join("LICENSE")).unwrap();
+        assert!(laid.contains("Apache License"), "{laid}");
+        let error = lay_licence(directory.path(), &root.join("none")).unwrap_err();
+        assert!(error.to_string().contains("none"), "{error}");
+        fs::write(directory.path().join("LICENSE"), " \n").unwrap();
+        assert!(lay_licence(directory.path(), directory.path()).is_err());
+    }
 }

@@ -56,6 +56,15 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> 
     }
     samara::block_on(async {
         let id = find(&executor, &arguments.job.job).await?;
+        if let Some(task) = arguments.task {
+            // How many there will be is not always known.
+            let tasks = executor.job_status(id).await?.tasks;
+            if let Some(tasks) = tasks.filter(|tasks| task >= *tasks) {
+                return Err(usage(format!(
+                    "job {id} has no task {task}: it has {tasks}, which are counted from 0"
+                )));
+            }
+        }
         let mut lines = executor.job_log(id, options).await?;
         while let Some(line) = lines.try_next().await? {
             let mut out = io::stdout().lock();

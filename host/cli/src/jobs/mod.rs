@@ -1,10 +1,11 @@
-//! `samara jobs`, `status`, `logs`, `stats`, `cancel` and `clean`: the jobs of a store, whichever
-//! process submitted them.
+//! `samara jobs`, `status`, `results`, `logs`, `stats`, `cancel` and `clean`: the jobs of a store,
+//! whichever process submitted them.
 
 pub(crate) mod cancel;
 pub(crate) mod clean;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod results;
 pub(crate) mod stats;
 pub(crate) mod status;
 
@@ -81,7 +82,12 @@ fn submitted(status: &JobStatus) -> String {
     time.map_or_else(|| "-".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
 }
 
-/// Tasks that have ended, of all.
+/// How many tasks were cancelled, behind others, where there are some.
+fn cancelled(count: u64) -> String {
+    if count > 0 { format!(", {count} cancelled") } else { String::new() }
+}
+
+/// Tasks that were done, of all.
 fn done(status: &JobStatus) -> String {
     let done = status.succeeded + status.failed;
     match status.tasks {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use futures::TryStreamExt;
 use samara::{AttemptStats, Executor, JobId, JobStats};
 
-use super::{JobName, find, open};
+use super::{JobName, cancelled, find, open};
 use crate::globals::Globals;
 use crate::units;
 
@@ -61,8 +61,11 @@ fn text(stats: &JobStats) -> String {
     let size = units::size;
     let mut text = format!("job        {}\nfunction   {}\n", stats.job, stats.function);
     text += &format!(
-        "tasks      {}: {} succeeded, {} failed\n",
-        summary.tasks, summary.succeeded, summary.failed
+        "tasks      {}: {} succeeded, {} failed{}\n",
+        summary.tasks,
+        summary.succeeded,
+        summary.failed,
+        cancelled(summary.cancelled)
     );
     text += &format!("retries    {}\nbackups    {}\n", summary.retries, summary.backups);
     text += &format!("elapsed    {}\n", units::duration(summary.elapsed));

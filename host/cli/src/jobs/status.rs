@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use samara::{JobState, JobStatus};
 
-use super::{JobName, done, look, open, submitted};
+use super::{JobName, cancelled, done, look, open, submitted};
 use crate::globals::Globals;
 use crate::{deploy, run};
 
@@ -44,14 +44,15 @@ fn text(status: &JobStatus) -> String {
     };
     let mut text = format!(
         "job        {}\nfunction   {}\ncomponent  {}\nruntime    {}\nsubmitted  {}\nstate      \
-         {state}\ntasks      {} done, {} failed\n",
+         {state}\ntasks      {} done, {} failed{}\n",
         status.id,
         status.function,
         status.component,
         status.runtime,
         submitted(status),
         done(status),
-        status.failed
+        status.failed,
+        cancelled(status.cancelled)
     );
     if let Some(summary) = &status.summary {
         text += &format!("in all     {}\n", run::line(summary));

@@ -1,5 +1,6 @@
 //! `samara run`: a component's function over inputs, on any runtime.
 
+pub(crate) mod collected;
 mod inputs;
 mod output;
 mod plan;
@@ -232,11 +233,10 @@ async fn print_all(
                 match select(task, &mut interrupted).await {
                     Either::Left((result, _)) => result,
                     Either::Right(_) => {
-                        let summary = job.summary();
                         job.cancel();
                         job.wait().await;
                         stats.map_or(Ok(()), |file| file.write(&job.stats()))?;
-                        return printer.interrupted(&summary);
+                        return printer.interrupted(&job.summary());
                     }
                 }
             }
@@ -260,11 +260,11 @@ async fn print_combined(
         let waiting = pin!(job.wait());
         matches!(select(waiting, interrupted).await, Either::Right(_))
     };
-    let summary = job.summary();
     if was_interrupted {
         job.cancel();
         job.wait().await;
     }
+    let summary = job.summary();
     let numbers = job.stats();
     if was_interrupted {
         stats.map_or(Ok(()), |file| file.write(&numbers))?;
@@ -295,12 +295,12 @@ async fn print_objects(
         let waiting = pin!(job.wait());
         matches!(select(waiting, interrupted).await, Either::Right(_))
     };
-    let summary = job.stats().summary;
     if was_interrupted {
         job.cancel();
         job.wait().await;
     }
     let numbers = job.stats();
+    let summary = numbers.summary;
     if was_interrupted {
         stats.map_or(Ok(()), |file| file.write(&numbers))?;
         return printer.interrupted(&summary);

@@ -20,7 +20,7 @@ const RATE_BYTES_MIN: u64 = 1 << 20;
 
 /// Prints results as they come.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     json: bool,
     verbosity: Verbosity,
@@ -50,6 +50,7 @@ struct Numbers {
     tasks: u64,
     succeeded: u64,
     failed: u64,
+    cancelled: u64,
     retries: u64,
     bytes_read: u64,
     memory_peak: u64,
@@ -120,7 +121,7 @@ impl Printer {
     }
 
     /// Ends a run whose tasks have all ended.
-    pub(super) fn finish(&mut self, summary: &Summary) -> Result<ExitCode> {
+    pub(crate) fn finish(&mut self, summary: &Summary) -> Result<ExitCode> {
         self.summary(summary)?;
         let hidden = self.failed.saturating_sub(ERRORS_MAX);
         if hidden > 0 && !self.json && !self.verbosity.verbose {
@@ -201,10 +202,18 @@ fn hint_at_limit(exceeded: &Exceeded) -> Option<&'static str> {
     })
 }
 
-/// A job in one line.
+/// A job in one line. Where tasks were cancelled, it says how many were not.
 pub(crate) fn line(summary: &Summary) -> String {
-    let mut line = format!("{} in {}", tasks(summary.tasks), units::duration(summary.elapsed));
-    for (count, what) in [(summary.failed, "failed"), (summary.retries, "tried again")] {
+    let done = match summary.cancelled {
+        0 => tasks(summary.tasks),
+        _ => format!("{} of {}", summary.succeeded + summary.failed, tasks(summary.tasks)),
+    };
+    let mut line = format!("{done} in {}", units::duration(summary.elapsed));
+    for (count, what) in [
+        (summary.failed, "failed"),
+        (summary.cancelled, "cancelled"),
+        (summary.retries, "tried again"),
+    ] {
         if count > 0 {
             line.push_str(&format!(", {count} {what}"));
         }
@@ -264,6 +273,7 @@ impl From<&Summary> for Numbers {
             tasks: summary.tasks,
             succeeded: summary.succeeded,
             failed: summary.failed,
+            cancelled: summary.cancelled,
             retries: summary.retries,
             bytes_read: summary.bytes_read,
             memory_peak: summary.memory_peak,
@@ -290,6 +300,14 @@ mod tests {
         summary.retries = 1;
         summary.bytes_read = 1000;
         assert_eq!(line(&summary), "32 tasks in 2.00 ms, 2 failed, 1 tried again, 1000 B read");
+        summary.succeeded = 20;
+        summary.cancelled = 10;
+        summary.retries = 0;
+        assert_eq!(
+            line(&summary),
+            "22 of 32 tasks in 2.00 ms, 2 failed, 10 cancelled, 1000 B read"
+        );
+        (summary.succeeded, summary.cancelled, summary.retries) = (30, 0, 1);
         summary.bytes_read = 4 << 20;
         assert_eq!(
             line(&summary),

@@ -104,16 +104,23 @@ impl Place {
     }
 }
 
-/// Refuses the memory of this process as a target: it ends with the command, and what was moved there
-/// would be gone.
+/// Refuses targets where nothing would stay: the memory of this process ends with the command, and what
+/// was moved there would be gone; and what is read by HTTP is not written.
 fn stays(target: &str) -> Result<()> {
-    match target.starts_with("mem:") {
-        true => Err(usage(format!(
+    if target.starts_with("mem:") {
+        return Err(usage(format!(
             "{target} is the memory of this process, which ends with the command: nothing would be \
              left of what it writes there"
-        ))),
-        false => Ok(()),
+        )));
     }
+    if target.starts_with("http:") || target.starts_with("https:") {
+        // The URL may be signed, and is not repeated.
+        return Err(usage(
+            "`http:` and `https:` are for reading, and the target is there; give one in a store \
+             that takes writes: a path, or a URL of file:, s3:, gs:, az:, sftp: or webdav:",
+        ));
+    }
+    Ok(())
 }
 
 /// The part of a URL that a pattern may be in: schemes and authorities are literal.

@@ -389,10 +389,23 @@ fn objects_and_stores_that_are_not_there_are_named() {
         &place,
         &["answer", "--runtime", "local:many"],
         &expect![[r#"
-        exit 3
+        exit 2
         error: `local:many`: `many` is no number of slots (local:SLOTS)
     "#]],
     );
+    run(
+        &place,
+        &["answer", "--slots", "100000"],
+        &expect![[r#"
+        exit 2
+        error: slots = 100000: `local:` has 1024 at most; more tasks at the same moment have hosts (http:, lambda:)
+    "#]],
+    );
+    for url in ["local:0", "local:5000", "local:?processes=x", "http://?slots=2", "lambda://"] {
+        let ended = place.samara(&["run", programs(), "answer", "--runtime", url, "--store", "s"]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.starts_with(&format!("error: `{url}`: ")), "{ended:?}");
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn without_slots(text: &str) -> String {
 #[test]
 fn without_a_store_of_a_name_there_are_no_jobs_to_find() {
     let place = Place::new();
-    for command in ["jobs", "status", "logs", "stats", "cancel", "clean"] {
+    for command in ["jobs", "status", "results", "logs", "stats", "cancel", "clean"] {
         let job: &[&str] = if command == "jobs" { &[] } else { &["latest"] };
         let ended = place.samara(&[&[command], job].concat());
         assert_eq!(ended.code, Some(2), "{ended:?}");
@@ -110,6 +110,12 @@ fn logs_are_printed_by_task() {
     let second = logs(&["--task", "1"]);
     assert_eq!(second.lines().count(), 1);
     assert!(second.starts_with("task 1: info: "), "{second}");
+    for task in ["2", "9"] {
+        let none = place.samara(&["logs", "latest", "--task", task]);
+        assert_eq!((none.code, none.stdout.as_str()), (Some(2), ""), "{none:?}");
+        let said = format!("has no task {task}: it has 2, which are counted from 0\n");
+        assert!(none.stderr.ends_with(&said), "{none:?}");
+    }
     let json: Value = serde_json::from_str(&logs(&["--task", "1", "--json"])).unwrap();
     assert_eq!((&json["task"], &json["level"]), (&1.into(), &"info".into()), "{json}");
 }
@@ -178,6 +184,12 @@ fn a_running_job_is_followed_cancelled_and_cleaned_by_other_processes() {
 
     let status = place.samara(&["status", &job]).ok();
     assert!(status.contains("state      stopped: "), "{status}");
+    assert!(status.contains("tasks      1/2 done, 0 failed, 1 cancelled\n"), "{status}");
+    assert!(status.contains("in all     1 of 2 tasks in "), "{status}");
+    let listed = steady(&place, &place.samara(&["jobs"]).ok());
+    assert!(listed.contains(" stopped 1/2 0 collatz\n"), "{listed}");
+    let stats = place.samara(&["stats", &job]).ok();
+    assert!(stats.contains("tasks      2: 1 succeeded, 0 failed, 1 cancelled\n"), "{stats}");
     let late = place.samara(&["cancel", &job]);
     assert_eq!(late.code, Some(2));
     assert!(late.stderr.contains("has stopped: there is nothing to cancel"), "{late:?}");
@@ -185,6 +197,49 @@ fn a_running_job_is_followed_cancelled_and_cleaned_by_other_processes() {
     assert!(removed.stderr.starts_with(&format!("removed job {job}, ")), "{removed:?}");
     assert_eq!(removed.code, Some(0));
     assert_eq!(place.samara(&["jobs"]).ok(), "");
+}
+
+/// Sets the times of all files below a directory back.
+fn age(directory: &std::path::Path, time: Duration) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            age(&path, time);
+            continue;
+        }
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(modified - time).unwrap();
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test gives up by the machine's own clock")]
+fn results_are_had_again_also_of_a_job_whose_driver_is_gone() {
+    let place = with_job();
+    let again = place.samara(&["results", "latest"]);
+    assert_eq!((again.code, again.stdout.as_str()), (Some(1), "2\n4\n"), "{again:?}");
+    assert!(again.stderr.contains("3 is odd") && again.stderr.contains("1 failed"), "{again:?}");
+    let json = place.samara(&["results", "latest", "--json"]).stdout;
+    let json: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&json[0]["ok"], &json[1]["index"]), (&2.into(), &1.into()));
+    assert_eq!(json[3]["summary"]["succeeded"], 2);
+
+    let inputs = ["--input", "1", "--input", "1000000000000", "--slots", "1"];
+    let mut command = place.command(&[&["run", programs(), "collatz"], &inputs[..]].concat());
+    let mut child = crate::piped(&mut command);
+    let started = Instant::now();
+    while !place.samara(&["status", "latest"]).stdout.contains("tasks      1/2 done") {
+        assert!(started.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    age(&place.path("out"), Duration::from_mins(2));
+    let left = place.samara(&["results", "latest"]);
+    assert_eq!((left.code, left.stdout.as_str()), (Some(1), "0\n"), "{left:?}");
+    assert!(left.stderr.starts_with("warning: the driver of job "), "{left:?}");
+    assert!(left.stderr.contains("was not done: the driver that ran the job is gone"), "{left:?}");
+    assert!(left.stderr.lines().last().unwrap().ends_with(", 1 failed"), "{left:?}");
 }
 
 #[test]

@@ -290,6 +290,8 @@ fn an_interrupt_stops_the_tasks_and_says_how_many_were_done() {
     let (said, elapsed) = interrupt(&place, &arguments, true);
     assert!(said.starts_with("0\n"), "the value that was there: {said}");
     assert!(said.ends_with("interrupted: 1 of 2 tasks were done\n"), "{said}");
+    let line = said.lines().nth(1).unwrap();
+    assert!(line.starts_with("1 of 2 tasks in ") && line.ends_with(", 1 cancelled"), "{said}");
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 
     let arguments = [&arguments[..], &["--reduce", "sum", "-v"]].concat();

@@ -416,6 +416,36 @@ fn nothing_behind_a_link_is_removed_with_what_was_named() {
 }
 
 #[test]
+fn names_that_are_not_utf8_stay_and_are_said() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = place();
+    let nameless = place.path("data").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::write(&nameless, "1").unwrap();
+    let told = |arguments: &[&str], said: &str| {
+        let ended = storage(&place, arguments);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let warning = "warning: passed over: its name is not UTF-8, so no URL names it (path: ";
+        assert!(ended.stderr.contains(warning), "{ended:?}");
+        assert!(ended.stderr.contains(r#"data/caf\xE9")"#), "{ended:?}");
+        assert!(ended.stdout.contains(said) && nameless.exists(), "{ended:?}");
+        ended.stderr
+    };
+    told(&["ls", "data"], "b.txt");
+    told(&["sync", "data", "copy", "--delete"], "");
+    let names = ["copy/a.txt", "copy/b.txt", "copy/b/deep.txt", "copy/b/deeper/x.csv"];
+    assert!(names.iter().all(|name| place.path(name).exists()));
+    // The other way: what the source cannot have, the target keeps.
+    std::fs::remove_file(place.path("copy/b.txt")).unwrap();
+    told(&["sync", "copy", "data", "--delete"], "");
+    assert!(!place.path("data/b.txt").exists());
+    told(&["mv", "-r", "data", "moved"], "");
+    assert!(place.path("moved/a.txt").exists() && !place.path("data/a.txt").exists());
+    place.file("data/a.txt", "again");
+    let said = told(&["rm", "-r", "data"], "");
+    assert!(said.contains("removed 1 object\n"), "{said}");
+}
+
+#[test]
 fn a_sync_of_what_is_not_there_is_no_success() {
     let place = place();
     wrong(
@@ -470,5 +500,25 @@ fn nothing_is_moved_to_where_it_would_be_gone() {
     ] {
         let refused = storage(&place, to_memory);
         assert!(refused.code == Some(2) && refused.stderr.contains("memory"), "{refused:?}");
+    }
+}
+
+#[test]
+fn what_is_read_by_http_is_no_target_and_others_are_named() {
+    let place = place();
+    // Nobody listens there, and nobody is asked.
+    let url = "http://127.0.0.1:9/x?signature=00ff";
+    wrong(
+        &place,
+        &["put", "data/a.txt", url],
+        &expect![[r#"
+            exit 2
+            error: `http:` and `https:` are for reading, and the target is there; give one in a store that takes writes: a path, or a URL of file:, s3:, gs:, az:, sftp: or webdav:
+        "#]],
+    );
+    for to_http in [&["cp", "-r", "data", url][..], &["put", "-", url], &["mv", "data/a.txt", url]]
+    {
+        let refused = storage(&place, to_http);
+        assert!(refused.code == Some(2) && refused.stderr.contains("for reading"), "{refused:?}");
     }
 }

@@ -549,8 +549,7 @@ impl Running {
         }
         if let Some((why, _)) = &self.stopped {
             // Whatever the guest came to on being stopped.
-            let cancelled = matches!(&cause, Cause::Platform(e) if e.kind == ErrorKind::Cancelled);
-            let cause = if cancelled { Cause::Platform(why.clone()) } else { cause };
+            let cause = if cause.is_cancelled() { Cause::Platform(why.clone()) } else { cause };
             return self.fail(task, cause, log);
         }
         if let Some(times) = self.takes_back(task, &cause) {
@@ -635,11 +634,14 @@ impl Running {
         let doubtful = self.backed.ever();
         results
             .retain(|(index, _)| !doubtful || (ledger.is_waiting(*index) && seen.insert(*index)));
-        let failed = results.iter().filter(|(_, result)| result.is_err()).count() as u64;
-        let all = results.len() as u64;
+        let (all, errors) =
+            (results.len() as u64, results.iter().filter_map(|(_, r)| r.as_ref().err()));
+        let (cancelled, failed): (Vec<_>, Vec<_>) = errors.partition(|e| e.cause.is_cancelled());
+        let (cancelled, failed) = (cancelled.len() as u64, failed.len() as u64);
         self.dispatch.numbers.update(|summary| {
-            summary.succeeded += all - failed;
+            summary.succeeded += all - failed - cancelled;
             summary.failed += failed;
+            summary.cancelled += cancelled;
         });
         self.dispatch.progress.advance(all);
         if let Some(on_end) = &self.dispatch.policy.on_end {

@@ -57,7 +57,14 @@ fn failure(job: JobId, task: u64) -> Recorded {
     Recorded::Failed(crate::error::Failure::of(&error))
 }
 
-/// Starts a job's log with two tasks that ended, and waits until it can be read.
+fn cancelled(job: JobId, task: u64) -> Recorded {
+    let name = TaskName { job, function: "f".to_owned(), index: task, partition: None };
+    let why = samara_core::Error::new(samara_core::ErrorKind::Cancelled, "it was enough");
+    let error = TaskError::new(name, 1, Cause::Platform(why), Vec::new());
+    Recorded::Failed(crate::error::Failure::of(&error))
+}
+
+/// Starts a job's log with three tasks that ended, and waits until it can be read.
 fn logged(executor: &Executor, job: JobId) -> JobLog {
     let (store, clock) = (executor.store_location().clone(), executor.clock());
     let started = executor.clone().on_io(async move {
@@ -70,6 +77,7 @@ fn logged(executor: &Executor, job: JobId) -> JobLog {
             attempt(1),
             line(1, "one"),
             Entry::Result { task: 1, result: failure(job, 1) },
+            Entry::Result { task: 2, result: cancelled(job, 2) },
         ])
         .await;
         Ok(log)
@@ -92,7 +100,7 @@ fn messages(executor: &Executor, job: JobId, options: LogOptions) -> Vec<String>
 
 fn finish(executor: &Executor, log: JobLog, stopped: Option<&str>) {
     let stopped = stopped.map(str::to_owned);
-    let summary = Summary { tasks: 3, succeeded: 1, failed: 2, ..Summary::default() };
+    let summary = Summary { tasks: 3, succeeded: 1, failed: 0, cancelled: 2, ..Summary::default() };
     let finished = async move {
         log.finish(summary, stopped).await;
         Ok(())
@@ -108,6 +116,7 @@ fn a_job_is_what_its_objects_say_while_it_runs_and_afterwards() {
     let running = block_on(executor.job_status(job)).unwrap();
     assert_eq!(running.state, JobState::Running);
     assert_eq!((running.tasks, running.succeeded, running.failed), (Some(3), 1, 1));
+    assert_eq!(running.cancelled, 1);
     assert_eq!((running.function.as_str(), running.summary), ("f", None));
     assert_eq!(messages(&executor, job, LogOptions::default()), ["0: zero", "1: one"]);
     assert_eq!(messages(&executor, job, LogOptions::default().task(1)), ["1: one"]);
@@ -119,7 +128,8 @@ fn a_job_is_what_its_objects_say_while_it_runs_and_afterwards() {
     finish(&executor, log, Some("it was enough"));
     let stopped = block_on(executor.job_status(job)).unwrap();
     assert_eq!(stopped.state, JobState::Stopped("it was enough".to_owned()));
-    assert_eq!((stopped.succeeded, stopped.failed), (1, 2), "those of the summary");
+    let counts = (stopped.succeeded, stopped.failed, stopped.cancelled);
+    assert_eq!(counts, (1, 0, 2), "those of the summary");
     let all = LogOptions::default().follow(true);
     assert_eq!(messages(&executor, job, all), ["0: zero", "1: one"], "it ends by itself");
     let late = block_on(executor.cancel_job(job)).unwrap_err().to_string();

@@ -185,7 +185,11 @@ impl Store for FileStore {
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page> {
         key::check_prefix(self, prefix)?;
         let (root, prefix) = (Arc::clone(&self.0), prefix.to_owned());
-        blocking(move || Walk::new(&root, &prefix, &options).page()).await
+        let (page, nameless) = blocking(move || Walk::new(&root, &prefix, &options).page()).await?;
+        for path in nameless {
+            tracing::warn!(?path, "passed over: its name is not UTF-8, so no URL names it");
+        }
+        Ok(page)
     }
 
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {

@@ -422,16 +422,37 @@ fn links_are_followed_but_not_in_circles() {
 
 // === Listings ===
 
+/// What a listing passes over, by its name.
+fn passed_over(store: &FileStore, prefix: &str, options: &ListOptions) -> (usize, Vec<PathBuf>) {
+    let (page, nameless) = walk::Walk::new(&store.0, prefix, options).page().unwrap();
+    (page.entries.len(), nameless)
+}
+
 #[test]
-fn a_name_that_is_not_utf8_is_not_skipped_silently() {
+fn a_name_that_is_not_utf8_is_passed_over_and_said() {
     let (dir, store) = store();
-    fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "1").unwrap();
+    let file = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let directory = dir.path().join(std::ffi::OsStr::from_bytes(b"a/\xff"));
+    fs::write(&file, "1").unwrap();
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("b"), "1").unwrap();
     block_on(async {
         put(&store, "a/b", "1").await;
-        let error = store.list("", ListOptions::default()).await.unwrap_err();
-        assert!(error.to_string().contains("caf\u{fffd}: invalid name"), "{error}");
-        assert_eq!(keys(&store, "a").await, ["a/b"], "out of the prefix it does not matter");
+        put(&store, "z", "1").await;
+        assert_eq!(keys(&store, "").await, ["a/b", "z"]);
+        let all = ListOptions::default();
+        let (listed, said) = passed_over(&store, "", &all);
+        assert_eq!((listed, said.len()), (2, 2), "{said:?}");
+        assert!(said[0].starts_with(&directory) && said[1] == file, "{said:?}");
+        assert_eq!(format!("{:?}", file.file_name().unwrap()), r#""caf\xE9""#, "as it is said");
+        assert_eq!(passed_over(&store, "z", &all).1.len(), 0, "out of the prefix");
+        // Page by page each is said once.
+        let pages = [all.clone().limit(1), all.limit(1).after("a/b")];
+        let said = pages.map(|options| passed_over(&store, "", &options).1.len());
+        assert_eq!(said, [0, 2], "each once, by the page that it lies in");
+        store.delete("a/b").await.unwrap();
     });
+    assert!(file.exists() && directory.join("b").exists(), "what has no key is not removed");
 }
 
 #[test]
@@ -447,26 +468,27 @@ fn a_missing_root_is_empty_and_made_when_written() {
     });
 }
 
-/// A page reads only the directories that it is in: the others may not even be readable.
+/// A page reads only the directories that it is in.
 #[test]
 fn a_page_reads_only_the_directories_it_is_in() {
     let (dir, store) = store();
-    let unreadable = dir.path().join("b");
+    let told = dir.path().join("b");
     block_on(async {
         for key in ["a/1", "b/1", "c/1", "c/d/1"] {
             put(&store, key, "1").await;
         }
-        // A name that is not UTF-8 fails every listing that looks at it.
-        fs::write(unreadable.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
-        let list = async |prefix, options| {
-            store.list(prefix, options).await.map(|page| page.entries.len()).ok()
+        // A name that is not UTF-8 is said by every listing that looks at it.
+        fs::write(told.join(std::ffi::OsStr::from_bytes(b"0\xff")), "").unwrap();
+        let list = |prefix, options: &ListOptions| {
+            let (entries, said) = passed_over(&store, prefix, options);
+            (entries, said.len())
         };
         let all = ListOptions::default();
-        assert_eq!(list("", all.clone()).await, None);
-        assert_eq!(list("", all.clone().after("b\u{10ffff}")).await, Some(2));
-        assert_eq!(list("c", all.clone()).await, Some(2));
-        assert_eq!(list("", all.clone().slashes(0)).await, Some(0));
-        assert_eq!(list("", all.limit(1)).await, None, "more must be known to follow");
+        assert_eq!(list("", &all), (4, 1));
+        assert_eq!(list("", &all.clone().after("b\u{10ffff}")), (2, 0));
+        assert_eq!(list("c", &all), (2, 0));
+        assert_eq!(list("", &all.clone().slashes(0)), (0, 0));
+        assert_eq!(list("", &all.limit(1)), (1, 0), "it lies in the next page");
     });
 }
 

@@ -4,15 +4,18 @@
 //! `a/`, then `a0`. Directories that lie before the page, outside the prefix or too deep are not
 //! read. A page still reads all names of the directories that it is in, which for one directory
 //! of very many files makes the pages' size matter: see [`PAGE_MAX`].
+//!
+//! A name that is not UTF-8 is in no URL, so no key stands for it. It is passed over, and said.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Place, Root, is_temporary};
+use super::{Root, is_temporary};
 use crate::{Entry, Error, ListOptions, Page, Result};
 
 /// Entries of a page unless the caller asks for fewer: some 2 MB, some 20 ms.
@@ -26,6 +29,10 @@ pub(super) struct Walk<'a> {
     limit: usize,
     slashes_max: usize,
     page: Page,
+    /// What no key stands for.
+    nameless: Vec<PathBuf>,
+    /// How much of that lies before the page's last entry: what lies behind it is for the next page.
+    nameless_before: usize,
 }
 
 /// Which names of one directory a page may need.
@@ -49,19 +56,29 @@ impl<'a> Walk<'a> {
             limit: options.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX),
             slashes_max: options.slashes.unwrap_or(usize::MAX),
             page: Page::default(),
+            nameless: Vec::new(),
+            nameless_before: 0,
         }
     }
 
-    /// Lists one page.
-    pub(super) fn page(mut self) -> Result<Page> {
+    /// Lists one page; and what was passed over on the way, because its name is not UTF-8.
+    pub(super) fn page(mut self) -> Result<(Page, Vec<PathBuf>)> {
         let top = self.prefix.rfind('/').map_or("", |slash| &self.prefix[..=slash]);
         let _ = self.directory(top)?;
-        Ok(self.page)
+        Ok((self.page, self.nameless))
     }
 
     /// Lists a directory (empty, or ending in `/`) and what is below it, until the page is full.
     fn directory(&mut self, directory: &str) -> Result<ControlFlow<()>> {
         for name in self.names(directory)? {
+            let name = match String::from_utf8(name) {
+                Ok(name) => name,
+                Err(error) => {
+                    let place = self.root.place(directory);
+                    self.nameless.push(place.path.join(OsStr::from_bytes(error.as_bytes())));
+                    continue;
+                }
+            };
             let key = format!("{directory}{name}");
             let flow = if key.ends_with('/') { self.directory(&key)? } else { self.file(key)? };
             if flow.is_break() {
@@ -80,14 +97,16 @@ impl<'a> Walk<'a> {
         };
         if self.page.entries.len() == self.limit {
             self.page.next = self.page.entries.last().map(|entry| entry.key.clone());
+            self.nameless.truncate(self.nameless_before);
             return Ok(ControlFlow::Break(()));
         }
         self.page.entries.push(Entry { key, metadata });
+        self.nameless_before = self.nameless.len();
         Ok(ControlFlow::Continue(()))
     }
 
     /// The names in a directory that the page may need, sorted; those of directories end in `/`.
-    fn names(&self, directory: &str) -> Result<Vec<String>> {
+    fn names(&self, directory: &str) -> Result<Vec<Vec<u8>>> {
         let place = self.root.place(directory);
         let mut names = Vec::new();
         let Some(wanted) = self.wanted(directory) else { return Ok(names) };
@@ -108,7 +127,7 @@ impl<'a> Walk<'a> {
                 name.push(b'/');
             }
             if wanted.has(&name) {
-                names.push(String::from_utf8(name).map_err(|error| place.not_utf8(&error))?);
+                names.push(name);
             }
         }
         names.sort_unstable();
@@ -140,15 +159,6 @@ impl Wanted<'_> {
         let is_directory = name.ends_with(b"/");
         let is_late = name > self.after || is_directory && self.after.starts_with(name);
         is_late && !(is_directory && self.is_deepest)
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    fn not_utf8(&self, error: &std::string::FromUtf8Error) -> Error {
-        let location = format!("{}{}", self.url, String::from_utf8_lossy(error.as_bytes()));
-        Error::InvalidKey { location, reason: "the file's name is not UTF-8, so no URL names it" }
     }
 }
 

@@ -67,7 +67,8 @@ pub(crate) const HTTPS: Row =
 /// Bytes of an object whose server does not say its length. It is held in memory.
 const COUNTED_BYTES_MAX: usize = 64 << 20;
 
-const NO_WRITES: &str = "HTTP is for reading; write to another store";
+const NO_WRITES: &str =
+    "HTTP is for reading; write to another store, such as file:, s3:, gs: or az:";
 const NO_LISTS: &str = "HTTP has no listings; name each object by its URL";
 
 /// One host.

@@ -30,7 +30,7 @@ impl Log {
     }
 }
 
-const ACME: Who<'_> = Who { tenant: "acme", ticket: Some("ticket-1") };
+const ACME: Who<'_> = Who { tenant: "acme", ticket: Some("ticket-1"), way: "http" };
 
 #[test]
 fn lines_say_what_is_known() {
@@ -40,16 +40,16 @@ fn lines_say_what_is_known() {
     let usage = Usage { cpu: Duration::from_micros(1_500), bytes: 7 };
     let tally = Tally { succeeded: 1, failed: 2, lost: 3, usage };
     audit.ended(ACME, &Of::batch(&batch(1)), &tally);
-    audit.stranger(Kind::NoTicket, "no ticket");
+    audit.stranger("http", Kind::NoTicket, "no ticket");
     let component = batch(1).component;
     let expected = [
         format!(
-            r#"{{"time":"2027-01-15T08:00:00.000Z","event":"job","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count"}}"#
+            r#"{{"time":"2027-01-15T08:00:00.000Z","event":"job","way":"http","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count"}}"#
         ),
         format!(
-            r#"{{"time":"2027-01-15T08:00:00.000Z","event":"ended","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count","succeeded":1,"failed":2,"lost":3,"cpu_ms":1,"bytes":7}}"#
+            r#"{{"time":"2027-01-15T08:00:00.000Z","event":"ended","way":"http","tenant":"acme","ticket":"ticket-1","job":"00000000010000000000000000","component":"{component}","function":"count","succeeded":1,"failed":2,"lost":3,"cpu_ms":1,"bytes":7}}"#
         ),
-        r#"{"time":"2027-01-15T08:00:00.000Z","event":"refused","kind":"no-ticket","reason":"no ticket"}"#
+        r#"{"time":"2027-01-15T08:00:00.000Z","event":"refused","way":"http","kind":"no-ticket","reason":"no ticket"}"#
             .to_owned(),
     ];
     assert_eq!(log.text().lines().collect::<Vec<_>>(), expected);
@@ -84,14 +84,14 @@ fn refusals_that_are_alike_are_one_line_and_how_many_more_there_were() {
     let audit = log.open();
     for _ in 0..1_000 {
         audit.refused(ACME, None, "not granted");
-        audit.stranger(Kind::NoTicket, "no ticket");
+        audit.stranger("http", Kind::NoTicket, "no ticket");
     }
     audit.refused(ACME, Some(&batch(1)), "not granted");
     audit.refused(Who { tenant: "beta", ..ACME }, None, "not granted");
     // The first of each is there at once, whoever else is refused.
     assert_eq!(log.lines().len(), 4, "{}", log.text());
     log.clock.advance(windows::WINDOW);
-    audit.stranger(Kind::NoTicket, "no ticket");
+    audit.stranger("http", Kind::NoTicket, "no ticket");
     let lines = log.lines();
     let times = |n: usize| (&lines[n]["tenant"], &lines[n]["reason"], &lines[n]["times"]);
     assert_eq!(lines.len(), 7, "{}", log.text());
@@ -100,10 +100,36 @@ fn refusals_that_are_alike_are_one_line_and_how_many_more_there_were() {
     assert_eq!(times(6), (&Value::Null, &"no ticket".into(), &Value::Null));
     assert_eq!(lines[5]["ticket"], "ticket-1", "all that was alike is said again");
     // What is gathered at the end is said at the end.
-    audit.stranger(Kind::NoTicket, "no ticket");
+    audit.stranger("http", Kind::NoTicket, "no ticket");
     drop(audit);
     assert_eq!(log.lines()[7]["times"], 1);
     assert_eq!(counted(&log.lines(), None), 1_002);
+}
+
+#[test]
+fn what_was_turned_away_is_counted_beside_what_was_refused_by_each_way() {
+    let log = Log::new();
+    let audit = log.open();
+    for way in ["http", "lambda"] {
+        for _ in 0..100 {
+            audit.turned_away(Who { way, ..ACME }, Some(&batch(1)), "busy");
+            audit.stranger(way, Kind::NoTicket, "none");
+        }
+        audit.turned_away(Who { way, ..ACME }, None, "busy: too many bodies");
+    }
+    audit.close();
+    let lines = log.lines();
+    assert_eq!(lines.len(), 2 * 5, "{}", log.text());
+    for way in ["http", "lambda"] {
+        let of = |event: &str| {
+            let of = |line: &&Value| line["way"] == way && line["event"] == event;
+            lines.iter().filter(of).map(|line| line["times"].as_u64().unwrap_or(1)).sum::<u64>()
+        };
+        assert_eq!((of("turned-away"), of("refused")), (101, 100), "{way}");
+    }
+    let busy = &lines[0];
+    assert_eq!((&busy["tenant"], &busy["reason"]), (&"acme".into(), &"busy".into()));
+    assert_eq!(busy["job"], batch(1).job.to_string());
 }
 
 #[test]
@@ -111,9 +137,9 @@ fn strangers_choose_their_words_but_not_how_many_lines_they_have() {
     let log = Log::new();
     let audit = log.open();
     for n in 0..5_000 {
-        audit.stranger(Kind::Key, &format!("the ticket is signed with a key `{n}`"));
-        audit.stranger(Kind::Tenant, &format!("the ticket is of `{n}`"));
-        audit.stranger(Kind::NoTicket, "none");
+        audit.stranger("http", Kind::Key, &format!("the ticket is signed with a key `{n}`"));
+        audit.stranger("http", Kind::Tenant, &format!("the ticket is of `{n}`"));
+        audit.stranger("http", Kind::NoTicket, "none");
     }
     audit.close();
     let lines = log.lines();
@@ -146,7 +172,7 @@ fn different_refusals_of_a_tenant_are_written_each_up_to_a_bound_that_is_said() 
 }
 
 #[test]
-fn what_was_gathered_is_written_when_its_second_is_over_without_another() {
+fn what_was_gathered_is_written_when_its_time_is_over_without_another() {
     let log = Log::new();
     let place = AuditPlace::Path(log.directory.path().join("audit"));
     let clock = Arc::new(samara_core::SystemClock::new());
@@ -165,15 +191,34 @@ fn what_was_gathered_is_written_when_its_second_is_over_without_another() {
 }
 
 #[test]
+fn a_host_that_is_killed_loses_counts_of_a_quarter_of_a_second_at_most() {
+    let log = Log::new();
+    let audit = log.open();
+    let step = Duration::from_millis(10);
+    for _ in 0..200 {
+        audit.refused(ACME, None, "not granted");
+        audit.stranger("http", Kind::NoTicket, "none");
+        log.clock.advance(step);
+    }
+    // As a process that is killed: nothing is closed.
+    std::mem::forget(audit);
+    let lost = u64::try_from(Duration::from_millis(250).as_millis() / step.as_millis()).unwrap();
+    for tenant in [Some("acme"), None] {
+        let counted = counted(&log.lines(), tenant);
+        assert!((200 - lost..=200).contains(&counted), "{counted}");
+    }
+}
+
+#[test]
 fn a_log_that_was_closed_gathers_nothing_and_loses_nothing() {
     let log = Log::new();
     let audit = log.open();
     for _ in 0..3 {
-        audit.stranger(Kind::NoJwt, "no ticket");
+        audit.stranger("http", Kind::NoJwt, "no ticket");
     }
     audit.close();
     for _ in 0..3 {
-        audit.stranger(Kind::NoJwt, "no ticket");
+        audit.stranger("http", Kind::NoJwt, "no ticket");
     }
     // As a process that ends: nothing is dropped.
     std::mem::forget(audit);

@@ -1,4 +1,4 @@
-//! Refusals that are alike: the first is written at once, the others of its second are counted, and come
+//! Refusals that are alike: the first is written at once, the others of its window are counted, and come
 //! as one line when it is over.
 //!
 //! Those of a tenant are alike where their lines would be. What a stranger says of itself is the
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use super::Line;
 
-/// How long refusals that are alike are gathered.
-pub(super) const WINDOW: Duration = Duration::from_secs(1);
+/// How long refusals that are alike are gathered: a host that is killed loses the counts of as long.
+/// What a stranger can have written grows as it shrinks, to some 10 KB a second here.
+pub(super) const WINDOW: Duration = Duration::from_millis(250);
 
 /// Different refusals of one tenant in that time, each with a line: more than drivers make by mistake,
-/// and a megabyte or so. What comes beyond is counted.
-pub(super) const DIFFERENT_MAX: usize = 2_000;
+/// and a megabyte or so each second. What comes beyond is counted.
+pub(super) const DIFFERENT_MAX: usize = 500;
 
 /// What is gathered now, of each tenant; all strangers are one, without a name.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use crate::testing::{BEGIN, HandClock, Place, claims, part, sign, ticket};
 use crate::{KeyPair, Tenants, generate_keys};
 
 fn show(tenants: &Tenants, ticket: &str) -> Result<String, String> {
-    match tenants.identify(Some(ticket)) {
+    match tenants.identify("http", Some(ticket)) {
         Ok(caller) => Ok(caller.tenant().to_owned()),
         Err(error) => {
             assert_eq!(error.kind, ErrorKind::Denied);
@@ -77,7 +77,7 @@ fn a_good_ticket_is_its_tenants() {
 #[test]
 fn who_shows_no_ticket_is_refused() {
     let place = Place::new();
-    let error = place.open().identify(None).unwrap_err();
+    let error = place.open().identify("http", None).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("asks for a ticket"));
 }

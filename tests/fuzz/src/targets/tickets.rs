@@ -117,7 +117,7 @@ impl Place {
         let tenants = Tenants::open(&path, canonical, Arc::new(Stopped)).expect("a sound file");
         let whole = [("acme", ACME), ("beta", BETA)].map(|(name, key)| {
             let ticket = sign(&json!({ "alg": "EdDSA" }), &claims(name), key);
-            (name, tenants.identify(Some(&ticket)).expect("a good ticket"))
+            (name, tenants.identify("http", Some(&ticket)).expect("a good ticket"))
         });
         Self { tenants, whole: whole.into(), _directory: directory }
     }
@@ -126,13 +126,13 @@ impl Place {
         match input.split_first() {
             Some((kind, rest)) if kind % 2 == 0 => self.show(&String::from_utf8_lossy(rest)),
             Some((_, rest)) => self.show(&made(&mut Draw::new(rest))),
-            None => Seen::of(self.tenants.identify(None).is_err()),
+            None => Seen::of(self.tenants.identify("http", None).is_err()),
         }
     }
 
     /// Shows a ticket; where it is good, looks whether it may be.
     fn show(&self, ticket: &str) -> Seen {
-        let caller = match self.tenants.identify(Some(ticket)) {
+        let caller = match self.tenants.identify("http", Some(ticket)) {
             Ok(caller) => caller,
             Err(error) => {
                 let signature = ticket.rsplit('.').next().unwrap_or_default();

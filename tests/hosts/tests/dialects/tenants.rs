@@ -367,8 +367,22 @@ fn audit() {
     let mut answer = [0; 12];
     std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 401");
+    // More tasks than a host takes together, twice.
+    let long = batch(&ground.path("acme"), component(), ("adds_one", &[1; (16 << 10) + 1]));
+    for _ in 0..2 {
+        let token = ticket(&ground.acme, "acme");
+        let request = Request::new("POST", "/v1/batches").with("samara-token", &token);
+        assert_eq!(request.body(&long[..]).send(&host.address).unwrap().status, 413);
+    }
     host.stop();
     assert_eq!(strangers(), 1);
+    let turned_away = ground.audited("turned-away");
+    assert_eq!(turned_away.iter().map(times).sum::<u64>(), 2, "{turned_away:?}");
+    for line in &turned_away {
+        let is_of = (&line["tenant"], &line["way"], &line["function"]);
+        assert_eq!(is_of, (&"acme".into(), &"http".into(), &"adds_one".into()));
+        assert!(line["reason"].as_str().unwrap().contains("has 16385 tasks"), "{line}");
+    }
     let begun = ground.audited("job");
     assert_eq!(
         (begun.len(), &begun[0]["job"], &begun[0]["tenant"]),
@@ -383,6 +397,9 @@ fn audit() {
         refused.iter().filter(is_of).count()
     };
     assert!(of(None) >= 1 && of(Some("acme")) >= 1, "{refused:?}");
+    for line in begun.iter().chain(&ended).chain(&refused) {
+        assert_eq!(line["way"], "http", "{line}");
+    }
 }
 
 /// For how many refusals a line stands.
@@ -423,7 +440,7 @@ fn refusals() {
         of.map(times).sum::<u64>()
     };
     assert_eq!((of(Some("acme")), of(Some("beta")), of(None)), (EACH, EACH, 2 * EACH));
-    // Two lines for each second and each of the three.
+    // Two lines for each quarter of a second and each of the three.
     assert!(lines.len() < 4 * usize::try_from(EACH).unwrap() / 2, "{} lines", lines.len());
 }
 
@@ -447,6 +464,10 @@ fn lambda() {
     denied(ground.adds(driver("none", "acme")), "ticket");
     let builder = Executor::builder().runtime(lambda.url()).store(ground.path("acme"));
     denied(ground.adds(builder.progress(false)), "none was shown");
+    for event in ["job", "refused"] {
+        let lines = ground.audited(event);
+        assert!(!lines.is_empty() && lines.iter().all(|line| line["way"] == "lambda"), "{lines:?}");
+    }
 }
 
 fn killed() {
