@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::adapters::{Guard, Patience, Policy};
-use crate::{Error, Opening, Operation, Result, Row, STORES, Settings, Store};
+use crate::{Error, Opening, Operation, Options, Result, Row, STORES, Settings, Store};
 
 /// A place in a store: an object, or what a prefix of objects starts with.
 #[derive(Clone, Debug)]
@@ -185,7 +185,8 @@ impl Locator {
         }
         let options = self.settings.of(row.scheme, authority);
         options.check(row.settings)?;
-        let patience = Patience::new(self.policy.unwrap_or(Policy::REMOTE));
+        let policy = self.policy.unwrap_or(Policy::REMOTE);
+        let patience = Patience::with_store(policy, &named(row, authority, &options));
         let opening =
             Opening { scheme: row.scheme, authority, options: &options, patience: &patience };
         let store = (row.open)(&opening)?;
@@ -284,6 +285,17 @@ fn without_parents(path: &Path) -> PathBuf {
     resolved
 }
 
+/// What tells a store from another one: also where it is, and whose, but nothing that is secret.
+fn named(row: &Row, authority: &str, options: &Options) -> String {
+    let mut name = format!("{}://{authority}/", row.scheme);
+    for setting in row.settings.iter().filter(|setting| !setting.secret) {
+        if let Some(value) = options.value(setting) {
+            name += &format!(" {}={value}", setting.name);
+        }
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +322,21 @@ mod tests {
         assert!(locator.open("file:///a").is_ok());
         let programs = ["sftp://h/a", "file:///a", "a", "x:/y"].map(Locator::program);
         assert_eq!(programs, [Some("ssh"), None, None, None]);
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn stores_are_told_apart_by_what_is_not_secret() {
+        let row = STORES.iter().find(|row| row.scheme == "s3").unwrap();
+        let with = |endpoint: &str, secret: &str| {
+            let settings = Settings::default().with("s3:", "endpoint", endpoint);
+            let settings = settings.with("s3:", "secret_access_key", secret);
+            named(row, "b", &settings.of("s3", "b"))
+        };
+        let one = with("http://127.0.0.1:1", "x");
+        assert_eq!(one, "s3://b/ endpoint=http://127.0.0.1:1");
+        assert_eq!(one, with("http://127.0.0.1:1", "y"));
+        assert_ne!(one, with("http://127.0.0.1:2", "x"));
     }
 
     #[test]

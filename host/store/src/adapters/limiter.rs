@@ -4,7 +4,8 @@
 //! and grows again with each second without a complaint: additive increase, multiplicative
 //! decrease, as in TCP (RFC 5681) and in the "adaptive" mode of the AWS SDKs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,6 +31,10 @@ const MEASURED: Duration = Duration::from_secs(1);
 
 /// Turns are given this far ahead. Who gets none by then asks again, at the rate of then.
 const TURN_MAX: Duration = Duration::from_secs(30);
+
+/// The limiters of all stores that are open in this process, by what names them: several executors
+/// share what a store admits.
+static LIMITERS: Mutex<BTreeMap<String, Weak<Limiter>>> = Mutex::new(BTreeMap::new());
 
 /// Paces requests to one store.
 #[derive(Debug)]
@@ -79,6 +84,18 @@ impl Limiter {
             sent: 0.0,
             measured: 0.0,
         }))
+    }
+
+    /// The one of the store that is named so, as long as anybody in this process has it.
+    pub(super) fn of(store: &str) -> Arc<Self> {
+        let mut all = LIMITERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(store).and_then(Weak::upgrade) {
+            return known;
+        }
+        all.retain(|_, limiter| limiter.strong_count() > 0);
+        let new = Arc::new(Self::new());
+        all.insert(store.to_owned(), Arc::downgrade(&new));
+        new
     }
 
     /// Waits until a request may be sent.
@@ -245,6 +262,19 @@ mod tests {
             assert!(*most <= 2, "{most} of 200 in one second: {per_second:?}");
             assert_eq!(per_second.values().sum::<u32>(), 200);
         });
+    }
+
+    #[test]
+    fn a_store_has_one_limiter_as_long_as_it_is_open() {
+        let name = |port: u16| format!("s3://limited/ endpoint=http://127.0.0.1:{port}");
+        let (first, again, other) =
+            (Limiter::of(&name(1)), Limiter::of(&name(1)), Limiter::of(&name(2)));
+        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &other));
+        let is_known = || LIMITERS.lock().unwrap().contains_key(&name(1));
+        drop((first, again));
+        assert!(is_known(), "it is looked for at the next new one");
+        drop(Limiter::of(&name(3)));
+        assert!(!is_known());
     }
 
     #[test]

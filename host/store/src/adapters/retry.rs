@@ -52,7 +52,7 @@ const ASKED_MAX: Duration = Duration::from_mins(1);
 pub struct Patience {
     pub(super) policy: Policy,
     pub(super) counts: Counts,
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
     /// Fifths of attempts that are left.
     budget: Mutex<u32>,
 }
@@ -83,8 +83,18 @@ impl Policy {
 impl Patience {
     /// Requests that are tried by this policy.
     pub fn new(policy: Policy) -> Arc<Self> {
+        Self::with(policy, Arc::new(Limiter::new()))
+    }
+
+    /// Requests to the store that is named so: all that this process makes to it come more slowly
+    /// once it throttles, whoever makes them.
+    pub fn with_store(policy: Policy, store: &str) -> Arc<Self> {
+        Self::with(policy, Limiter::of(store))
+    }
+
+    fn with(policy: Policy, limiter: Arc<Limiter>) -> Arc<Self> {
         let budget = Mutex::new(policy.budget.saturating_mul(EARNED_BY));
-        Arc::new(Self { policy, counts: Counts::default(), limiter: Limiter::new(), budget })
+        Arc::new(Self { policy, counts: Counts::default(), limiter, budget })
     }
 
     /// How patient they are.
@@ -236,6 +246,27 @@ mod tests {
             assert_eq!(tried(&patience, || Error::not_found("x")).await.0, 1);
             assert_eq!(tried(&patience, || Error::generic("x", "no")).await.0, 1);
             assert_eq!(patience.counts().total(), u64::from(attempts) + 2);
+        });
+    }
+
+    #[test]
+    fn a_store_that_throttles_one_executor_gets_fewer_requests_of_all() {
+        paused(async {
+            let of = |name| Patience::with_store(Policy::REMOTE, name);
+            let (one, other, elsewhere) =
+                (of("s3://throttles/"), of("s3://throttles/"), of("s3://calm/"));
+            let took = async |patience: &Patience| {
+                let begin = limiter::now();
+                for _ in 0..20 {
+                    patience.once(asked(Operation::Get), async { Ok(()) }).await.unwrap();
+                }
+                begin.elapsed()
+            };
+            assert_eq!(took(&other).await, Duration::ZERO);
+            assert!(one.wait(&throttled(None), 1).is_some());
+            let took_then = took(&other).await;
+            assert!(took_then > Duration::from_millis(500), "{took_then:?}");
+            assert_eq!(took(&elsewhere).await, Duration::ZERO);
         });
     }
 
