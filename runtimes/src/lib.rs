@@ -16,6 +16,8 @@ mod jitter;
 #[cfg(feature = "lambda")]
 mod lambda;
 pub mod local;
+#[cfg(any(feature = "mail", feature = "serve"))]
+mod mail;
 #[cfg(feature = "serve")]
 pub mod push;
 #[cfg(any(feature = "http", feature = "lambda"))]

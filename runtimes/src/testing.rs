@@ -49,7 +49,7 @@ mod shelf {
 
     impl Shelf {
         /// One that is away for so many requests.
-        #[cfg(feature = "lambda-serve")]
+        #[cfg(feature = "serve")]
         pub(crate) fn away(failures: u32) -> Self {
             Self { failures: Mutex::new(failures), ..Self::default() }
         }

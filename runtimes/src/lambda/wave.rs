@@ -11,7 +11,8 @@ use samara_core::{Depot, Error, ErrorKind};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::door::Door;
-use super::event::{Ask, Call, Source};
+use super::event::Ask;
+use crate::mail::{Call, Source};
 
 /// How often it is looked for further ones.
 const GATHER: Duration = Duration::from_millis(10);
