@@ -3,6 +3,8 @@
 //! **Invariant:** no runtime knows the engine: where tasks run in this process, it is handed a
 //! [`TaskHandler`]. No crate outside names a runtime: they are reached by URL through [`open`].
 
+#[cfg(any(feature = "serve", feature = "slurm"))]
+mod array;
 #[cfg(any(feature = "lambda", feature = "signatures"))]
 mod aws;
 pub mod deploy;

@@ -104,7 +104,7 @@ mod tests {
     /// Functions and drivers of other versions read these.
     #[test]
     fn events_and_replies_are_written_as_ever() {
-        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 2..5 };
+        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 2..5, hash: None };
         let call = Call { batch: stored, to: Some("s3://b/to/".to_owned()) };
         let written = |ask| String::from_utf8(Event::new(ask).to_json()).unwrap();
         assert_eq!(written(Ask::Host), r#"{"samara":1,"ask":"host"}"#);

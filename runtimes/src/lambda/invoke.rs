@@ -153,7 +153,7 @@ impl Lambda {
                 let url = format!("{}batch", sending.to);
                 by.depot.put(&url, sending.body.clone()).await?;
                 written = Some((by, url.clone()));
-                Source::Stored { url, range: 0..length }
+                Source::Stored { url, range: 0..length, hash: None }
             }
             _ => Source::inline(&sending.body),
         };

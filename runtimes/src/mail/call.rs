@@ -7,10 +7,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-#[cfg(feature = "serve")]
-use samara_core::Depot;
 #[cfg(feature = "mail")]
 use samara_core::{Batch, layout};
+#[cfg(feature = "serve")]
+use samara_core::{ComponentId, Depot};
 use samara_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,13 @@ pub(crate) enum Source {
     /// Here, as base64.
     Inline(String),
     /// In an object.
-    Stored { url: String, range: Range<u64> },
+    Stored {
+        url: String,
+        range: Range<u64>,
+        /// What the bytes have to be, where others may write to the store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<String>,
+    },
 }
 
 /// The URL below which lies what belongs to the batches of a batch's job.
@@ -78,16 +84,25 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// `Invalid` where they are none; what the store says; `Lost` where the object is gone.
+    /// `Invalid` where they are none; what the store says; `Lost` where the object is gone; `Denied`
+    /// where it is another by now.
     #[cfg(feature = "serve")]
     pub(crate) async fn bytes(&self, depot: &Arc<dyn Depot>) -> Result<Bytes, Error> {
         match self {
             Self::Inline(text) => decode(text),
-            Self::Stored { url, range } => {
+            Self::Stored { url, range, hash } => {
                 let found = depot.get(url, Some(range.clone())).await?;
-                found.ok_or_else(|| {
+                let found = found.ok_or_else(|| {
                     Error::new(ErrorKind::Lost, format!("the batch was removed from {url}"))
-                })
+                })?;
+                let is_other = |hash: &String| ComponentId::of(&found).to_string() != *hash;
+                match hash.as_ref().is_some_and(is_other) {
+                    false => Ok(found),
+                    true => {
+                        let text = format!("the batch in {url} was changed: its hash does not fit");
+                        Err(Error::new(ErrorKind::Denied, text))
+                    }
+                }
             }
         }
     }
@@ -121,12 +136,27 @@ mod tests {
     #[tokio::test]
     async fn a_batch_that_the_store_does_not_give_for_now_is_to_be_sent_again() {
         let depot: Arc<dyn Depot> = Arc::new(crate::testing::Shelf::away(1));
-        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 0..5 };
+        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 0..5, hash: None };
         let error = stored.bytes(&depot).await.unwrap_err();
         // As a host says it.
         let frame = crate::push::encoded(&Frame::Failed(error.clone()));
         let told = Told::new(Arc::new(Nobody)).push(&frame);
         assert_eq!(told, Some(Err(error.clone())));
         assert_eq!((error.kind, error.retry), (ErrorKind::Store, Retry::Later));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_another_took_the_place_of_is_refused() {
+        let shelf = Arc::new(crate::testing::Shelf::default());
+        let put = |text: &'static str| {
+            shelf.objects.lock().unwrap().insert("s/k".to_owned(), Bytes::from(text));
+        };
+        let hash = Some(ComponentId::of(b"cd").to_string());
+        let stored = Source::Stored { url: "s/k".to_owned(), range: 2..4, hash };
+        let depot = Arc::clone(&shelf) as Arc<dyn Depot>;
+        put("abcdef");
+        assert_eq!(stored.bytes(&depot).await.unwrap(), "cd");
+        put("abXdef");
+        assert_eq!(stored.bytes(&depot).await.unwrap_err().kind, ErrorKind::Denied);
     }
 }

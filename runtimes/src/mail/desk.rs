@@ -73,11 +73,13 @@ impl Desk {
         calls: &[Call],
     ) -> Result<Option<Arc<dyn Caller>>, Error> {
         let caller = self.service.identify(ticket.map(|ticket| ticket.0.as_str()))?;
-        if let Some(caller) = &caller {
-            let mut places = calls.iter().flat_map(Call::places);
-            places.try_for_each(|url| caller.check_object(url, Access::ReadWrite))?;
-        }
+        check_places(caller.as_deref(), calls)?;
         Ok(caller)
+    }
+
+    /// Whether a driver does not want a batch any more that has not begun.
+    pub(crate) async fn is_cancelled(&self, call: &Call) -> bool {
+        Outgoing::new(&self.depot, call.to.clone(), "").is_cancelled().await
     }
 
     /// Runs a batch that nobody waits for: its frames go to the store, from the first to the last.
@@ -129,6 +131,17 @@ impl Desk {
             Refusal::Busy | Refusal::Draining => Begun::Ending,
         })
     }
+}
+
+/// Checks whether the objects that calls are about may be used on their caller's behalf.
+///
+/// # Errors
+///
+/// What the gate says.
+pub(crate) fn check_places(caller: Option<&dyn Caller>, calls: &[Call]) -> Result<(), Error> {
+    let Some(caller) = caller else { return Ok(()) };
+    let mut places = calls.iter().flat_map(Call::places);
+    places.try_for_each(|url| caller.check_object(url, Access::ReadWrite))
 }
 
 /// Takes frames as they come, until the last, or the end of the host's time. What was not written as

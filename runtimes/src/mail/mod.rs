@@ -29,7 +29,7 @@ mod wanted;
 pub(crate) use self::call::below;
 pub(crate) use self::call::{Call, Source, Ticket, decode, encode};
 #[cfg(feature = "serve")]
-pub(crate) use self::desk::{Begun, Desk, Pace, pass_on};
+pub(crate) use self::desk::{Begun, Desk, Pace, check_places, pass_on};
 #[cfg(feature = "mail")]
 pub(crate) use self::inbox::{Inbox, Part, Parts};
 #[cfg(feature = "serve")]

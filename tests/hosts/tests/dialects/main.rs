@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod also;
+mod array;
 mod authority;
 mod batch;
 mod bounds;
@@ -69,7 +70,8 @@ fn main() -> ExitCode {
     let fallback =
         fallback::CHECKS.iter().map(|(name, check)| (format!("fallback::{name}"), check));
     let http2 = http2::CHECKS.iter().map(|(name, check)| (format!("http2::{name}"), check));
-    let lambda = lambda.chain(fallback).chain(http2);
+    let array = array::CHECKS.iter().map(|(name, check)| (format!("array::{name}"), check));
+    let lambda = lambda.chain(fallback).chain(http2).chain(array);
     let ours =
         lambda.chain(gateway).chain(doors).chain(tenants).chain(isolated).chain(tls).chain(bounds);
     for (name, check) in ours {

@@ -76,8 +76,8 @@ const HOUR: u64 = 3600;
 /// Two tenants, their keys and their stores, in a directory.
 pub(crate) struct Ground {
     directory: tempfile::TempDir,
-    acme: KeyPair,
-    beta: KeyPair,
+    pub(crate) acme: KeyPair,
+    pub(crate) beta: KeyPair,
     pub(crate) app: Component,
 }
 
@@ -170,7 +170,7 @@ impl Ground {
     }
 }
 
-fn claims(tenant: &str) -> Claims {
+pub(crate) fn claims(tenant: &str) -> Claims {
     let now = SystemClock::new().unix().as_secs();
     Claims {
         sub: tenant.to_owned(),
@@ -386,7 +386,7 @@ fn audit() {
 }
 
 /// For how many refusals a line stands.
-fn times(line: &serde_json::Value) -> u64 {
+pub(crate) fn times(line: &serde_json::Value) -> u64 {
     line["times"].as_u64().unwrap_or(1)
 }
 
