@@ -21,7 +21,8 @@ use samara_core::{
 use tokio::sync::oneshot;
 
 use crate::Context;
-use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_LATE, REPORTS_WAIT};
+pub(crate) use crate::local::config::BATCH_TASKS_MAX;
+use crate::local::config::{Config, REPORTS_LATE, REPORTS_WAIT};
 pub use crate::local::lanes::PAUSED_MAX;
 use crate::local::pool::Pool;
 
