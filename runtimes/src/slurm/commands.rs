@@ -113,7 +113,9 @@ fn refused(name: &str, output: &Output) -> Error {
         () if is_later => "",
         () if said.contains("invalid partition") => "; `sinfo` lists the partitions",
         () if said.contains("account") => "; `?account=NAME` says on whose account",
-        () if said.contains("--time") || said.contains("time limit") => "; `?time=MINUTES` asks for another",
+        () if said.contains("--time") || said.contains("time limit") => {
+            "; `?time=MINUTES` asks for another"
+        }
         () => "",
     };
     let kind = if is_later { ErrorKind::Throttled } else { ErrorKind::Invalid };

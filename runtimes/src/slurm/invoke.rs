@@ -107,7 +107,7 @@ impl Slurm {
 #[async_trait]
 impl Runtime for Slurm {
     fn capacity(&self) -> Capacity {
-        let slots = self.slots.or(self.found()).unwrap_or(SLOTS);
+        let slots = self.slots.or_else(|| self.found()).unwrap_or(SLOTS);
         Capacity::new(slots, BATCH_TASKS_MAX)
             .with_batch_time(BATCH_TIME)
             .with_batch_bytes_max(BATCH_BYTES_MAX)

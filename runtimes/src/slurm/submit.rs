@@ -156,9 +156,11 @@ mod tests {
 
     #[test]
     fn a_ticket_goes_by_a_variable_alone() {
-        let mut context = crate::Context::default();
-        context.token = Some("a.b.c".to_owned());
-        context.host_program = "/o'clock/samara-host".into();
+        let context = crate::Context {
+            token: Some("a.b.c".to_owned()),
+            host_program: "/o'clock/samara-host".into(),
+            ..crate::Context::default()
+        };
         let config = Config::parse("slurm://short?time=5&cpus=2&log=/l").unwrap();
         let submitter = Submitter::new(config, &context, Arc::<Shelf>::default());
         let asked = submitter.asked(20, "s/jobs/7/calls/array-1/manifest", "b3:0");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use samara_core::{Clock, Error, ErrorKind};
+use samara_core::{Clock, Error, ErrorKind, Retry};
 use tokio::sync::oneshot;
 
 use super::commands::Asked;
@@ -59,8 +59,9 @@ struct Index {
 struct Judged {
     /// Whether anything changed.
     is_news: bool,
-    /// Those that have no answer, though they ended.
-    overdue: Vec<Name>,
+    /// Those that failed, or have no answer though they ended; and whether it is known by now that
+    /// none comes.
+    ended: Vec<(Name, bool)>,
     pending: usize,
 }
 
@@ -152,7 +153,7 @@ impl Watch {
                 }
             };
             let judged = self.judge(&states);
-            self.tell(judged.overdue).await;
+            self.tell(judged.ended).await;
             self.say(judged.pending);
             wait = if judged.is_news { LOOK_FIRST } else { (wait * 3 / 2).min(LOOK_MAX) };
         }
@@ -169,7 +170,7 @@ impl Watch {
                 // Soon it is one that is lost, or known.
                 judged.is_news = true;
                 if index.missing >= MISSING_MAX {
-                    judged.overdue.push(*name);
+                    judged.ended.push((*name, true));
                 }
                 continue;
             };
@@ -186,17 +187,19 @@ impl Watch {
                 State::Completed => COMPLETED_FOR,
             };
             judged.is_news |= state == State::Failed;
-            if now.saturating_sub(*index.ended.get_or_insert(now)) >= patience {
-                judged.overdue.push(*name);
+            let is_overdue = now.saturating_sub(*index.ended.get_or_insert(now)) >= patience;
+            if is_overdue || state == State::Failed {
+                judged.ended.push((*name, is_overdue));
             }
         }
         judged
     }
 
-    /// Tells those who wait why nothing comes.
-    async fn tell(&self, overdue: Vec<Name>) {
+    /// Tells those who wait why nothing comes. A host that did not even begin wrote nothing, and is
+    /// not waited for.
+    async fn tell(&self, ended: Vec<(Name, bool)>) {
         let mut known: BTreeMap<u64, BTreeMap<u32, End>> = BTreeMap::new();
-        for (array, index) in overdue {
+        for ((array, index), is_overdue) in ended {
             if let std::collections::btree_map::Entry::Vacant(unknown) = known.entry(array) {
                 let asked = ["--oneliner", "show", "job", &array.to_string()];
                 let said = Asked::new("scontrol", &asked).answer().await;
@@ -204,12 +207,16 @@ impl Watch {
             }
             let error = match known.get(&array).and_then(|ends| ends.get(&index)) {
                 Some(end) => end.error((array, index), self.log.as_deref()),
+                None if !is_overdue => continue,
                 None => {
                     let text =
                         format!("Slurm does not know index {index} of its job {array} any more");
                     Error::new(ErrorKind::Lost, text)
                 }
             };
+            if !is_overdue && error.retry == Retry::Later {
+                continue;
+            }
             let mut watched = self.watched();
             let lost = watched.indexes.get_mut(&(array, index)).and_then(|it| it.lost.take());
             // Whoever waited may be gone.
@@ -253,7 +260,8 @@ mod tests {
         let _hears = watch.add(7, 4);
         let after = |seconds: u64, all: &[(u32, State)]| {
             *clock.0.lock().unwrap() += Duration::from_secs(seconds);
-            watch.judge(&states(all)).overdue
+            let ended = watch.judge(&states(all)).ended.into_iter();
+            ended.filter_map(|(name, is_overdue)| is_overdue.then_some(name)).collect::<Vec<_>>()
         };
         let first =
             [(0, State::Pending), (1, State::Active), (2, State::Failed), (3, State::Completed)];

@@ -278,7 +278,7 @@ fn foreign() {
     // Manifests of one's own that name another's objects, one at a time.
     let own = stored(&ground, "acme");
     for change in ["batch", "to"] {
-        let mut array = Array::new(&ground.path("acme"), &[own.clone()], 1);
+        let mut array = Array::new(&ground.path("acme"), std::slice::from_ref(&own), 1);
         let text = fs::read_to_string(&array.manifest).unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
         let call = &mut manifest["calls"][0];
