@@ -2,7 +2,9 @@
 //! workers binds them to by its hash. It has no ticket in it, nor anything else that is secret.
 
 use bytes::Bytes;
-use samara_core::{ComponentId, Error, ErrorKind};
+use samara_core::ComponentId;
+#[cfg(feature = "serve")]
+use samara_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::mail::Call;
@@ -35,6 +37,7 @@ pub(crate) struct Manifest {
 }
 
 /// The hash of an object, as manifests and starters write it.
+#[cfg(any(test, feature = "slurm"))]
 pub(crate) fn hash_of(bytes: &[u8]) -> String {
     ComponentId::of(bytes).to_string()
 }

@@ -13,6 +13,11 @@
 //! | `desk.rs` | the host's side: runs a batch, and passes its frames on |
 //! | `outgoing.rs` | frames on their way back |
 
+#![cfg_attr(
+    not(all(feature = "lambda-serve", feature = "slurm")),
+    allow(dead_code, unused_imports, reason = "no runtime alone needs all of it")
+)]
+
 mod call;
 #[cfg(feature = "serve")]
 mod desk;

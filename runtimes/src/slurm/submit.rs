@@ -14,9 +14,9 @@ use super::config::Config;
 use crate::array::{HASH, MANIFEST, Manifest, TICKET, hash_of};
 use crate::mail::{Call, Source, Ticket};
 
-/// What the host's program is told of the end that its time limit is, so many seconds before it.
-/// Slurm itself tells it to steps alone, and the host is none.
-const SIGNAL: &str = "--signal=B:TERM@60";
+/// How long before its time limit a host is told to end: a little more than it takes to give back what
+/// is undone. Slurm by itself tells it to steps alone, and the host is none.
+const SIGNAL: &str = "--signal=B:TERM@35";
 
 /// Hands arrays to Slurm.
 pub(super) struct Submitter {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::batch::{Done, Place, batch, component};
 use crate::host::{checked, piped, refused, signal};
-use crate::tenants::{Ground, claims};
+use crate::tenants::{Ground, claims, isolated, isolation, times};
 
 /// By name.
 pub(crate) const CHECKS: &[(&str, fn())] = &[
@@ -26,6 +26,12 @@ pub(crate) const CHECKS: &[(&str, fn())] = &[
     ("a_worker_touches_nothing_for_whom_it_refuses", foreign),
     ("a_withdrawn_key_opens_no_worker", withdrawn),
     ("a_workers_batches_are_admitted_one_by_one", admitted),
+];
+
+/// What holds with a process for each tenant too, by name.
+pub(crate) const ISOLATED: &[(&str, fn())] = &[
+    ("a_worker_asks_for_tickets_too", || isolated(tickets)),
+    ("a_workers_batches_are_admitted_one_by_one", || isolated(admitted)),
 ];
 
 /// The code of a host that may not do what it was started for.
@@ -228,7 +234,8 @@ fn stored(ground: &Ground, store: &str) -> Vec<u8> {
 
 fn run_for(ground: &Ground, array: &Array, ticket: &str) -> (Option<i32>, String) {
     let file = ground.path("tenants.toml");
-    array.run(0, &[("SAMARA_HOST_TENANTS", &file), ("SAMARA_HOST_ARRAY_TICKET", ticket)])
+    let isolate = ("SAMARA_HOST_ISOLATE", isolation());
+    array.run(0, &[("SAMARA_HOST_TENANTS", &file), ("SAMARA_HOST_ARRAY_TICKET", ticket), isolate])
 }
 
 fn changed(ground: &Ground, change: impl FnOnce(&mut Claims)) -> String {
@@ -265,7 +272,7 @@ fn tickets() {
         assert_eq!(parts, 1, "{named}: an answer was written");
         assert!(ticket.len() < 10 || !said.contains(&ticket), "the ticket is shown: {said}");
     }
-    let audited: u64 = ground.audited("refused").iter().map(crate::tenants::times).sum();
+    let audited: u64 = ground.audited("refused").iter().map(times).sum();
     assert_eq!(audited, refused as u64);
 }
 
@@ -301,7 +308,7 @@ fn foreign() {
     let array = Array::of(mine.calls, &serde_json::from_str(&manifest).unwrap());
     let (code, said) = run_for(&ground, &array, &ground.ticket());
     assert_eq!((code, said.contains("not granted")), (DENIED, true), "{said}");
-    assert_eq!(ground.audited("refused").iter().map(crate::tenants::times).sum::<u64>(), 4);
+    assert_eq!(ground.audited("refused").iter().map(times).sum::<u64>(), 4);
 }
 
 fn withdrawn() {

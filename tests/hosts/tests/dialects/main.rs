@@ -62,7 +62,8 @@ fn main() -> ExitCode {
     let lambda = lambda.map(|(name, check)| (format!("lambda::{name}"), check));
     let doors = doors::CHECKS.iter().map(|(name, check)| (format!("doors::{name}"), check));
     let tenants = tenants::CHECKS.iter().map(|(name, check)| (format!("tenants::{name}"), check));
-    let isolated = tenants::ISOLATED.iter().chain(isolate::CHECKS).chain(reach::CHECKS);
+    let isolated = tenants::ISOLATED.iter().chain(array::ISOLATED);
+    let isolated = isolated.chain(isolate::CHECKS).chain(reach::CHECKS);
     let isolated = isolated.map(|(name, check)| (format!("isolate::{name}"), check));
     let tls = tls::CHECKS.iter().map(|(name, check)| (format!("tls::{name}"), check));
     let bounds = bounds::CHECKS.iter().map(|(name, check)| (format!("bounds::{name}"), check));
