@@ -120,7 +120,7 @@ pub fn surroundings() -> impl Iterator<Item = &'static Surroundings> {
     let first: &[Surroundings] = &[crate::lambda::PLACE];
     #[cfg(not(feature = "lambda-serve"))]
     let first: &[Surroundings] = &[];
-    first.iter().chain(crate::http::SURROUNDINGS)
+    first.iter().chain(crate::array::SURROUNDINGS).chain(crate::http::SURROUNDINGS)
 }
 
 /// Finds out where this host is: the first place whose variable is there; plain HTTP otherwise.

@@ -3,6 +3,8 @@
 //! **Invariant:** no runtime knows the engine: where tasks run in this process, it is handed a
 //! [`TaskHandler`]. No crate outside names a runtime: they are reached by URL through [`open`].
 
+#[cfg(any(feature = "serve", feature = "slurm"))]
+mod array;
 #[cfg(any(feature = "lambda", feature = "signatures"))]
 mod aws;
 pub mod deploy;
@@ -16,10 +18,14 @@ mod jitter;
 #[cfg(feature = "lambda")]
 mod lambda;
 pub mod local;
+#[cfg(any(feature = "mail", feature = "serve"))]
+mod mail;
 #[cfg(feature = "serve")]
 pub mod push;
 #[cfg(any(feature = "http", feature = "lambda"))]
 mod rate;
+#[cfg(feature = "slurm")]
+mod slurm;
 #[cfg(test)]
 mod testing;
 
@@ -82,13 +88,16 @@ pub const RUNTIMES: &[Row] = &[
     Row { scheme: "https", doc: "the same, encrypted", open: http::open },
     #[cfg(feature = "lambda")]
     Row { scheme: "lambda", doc: "functions of AWS Lambda", open: lambda::open },
+    #[cfg(feature = "slurm")]
+    Row { scheme: "slurm", doc: "job arrays of a Slurm cluster", open: slurm::open },
 ];
 
 /// Variables that runtimes go by. AWS's SDK reads its own.
 pub const VARIABLES: &[&str] = &["GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS"];
 
 /// Runtimes that this build could have: the scheme, and the feature that it is behind.
-const FEATURES: &[(&str, &str)] = &[("http", "http"), ("https", "http"), ("lambda", "lambda")];
+const FEATURES: &[(&str, &str)] =
+    &[("http", "http"), ("https", "http"), ("lambda", "lambda"), ("slurm", "slurm")];
 
 // === impl Context ===
 

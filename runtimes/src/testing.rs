@@ -1,11 +1,11 @@
 //! What unit tests of several rooms need: a clock that is set by hand, and a store that can be away.
 
-#[cfg(any(feature = "http", feature = "lambda", feature = "serve"))]
+#[cfg(any(feature = "http", feature = "mail", feature = "serve"))]
 pub(crate) use self::hand::Hand;
-#[cfg(any(feature = "lambda", feature = "serve"))]
+#[cfg(any(feature = "mail", feature = "serve"))]
 pub(crate) use self::shelf::Shelf;
 
-#[cfg(any(feature = "http", feature = "lambda", feature = "serve"))]
+#[cfg(any(feature = "http", feature = "mail", feature = "serve"))]
 mod hand {
     use std::sync::Mutex;
     use std::time::Duration;
@@ -27,7 +27,7 @@ mod hand {
     }
 }
 
-#[cfg(any(feature = "lambda", feature = "serve"))]
+#[cfg(any(feature = "mail", feature = "serve"))]
 mod shelf {
     use std::collections::BTreeMap;
     use std::ops::Range;
@@ -49,7 +49,7 @@ mod shelf {
 
     impl Shelf {
         /// One that is away for so many requests.
-        #[cfg(feature = "lambda-serve")]
+        #[cfg(feature = "serve")]
         pub(crate) fn away(failures: u32) -> Self {
             Self { failures: Mutex::new(failures), ..Self::default() }
         }

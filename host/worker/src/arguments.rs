@@ -8,8 +8,9 @@ use clap::Parser;
 /// it has taken is done. Settings come from flags, then from variables.
 ///
 /// Exit codes: 0 all that was taken was done; 2 a flag is unknown; 3 what was not done in time went
-/// back to its driver; 70 the machine can run no guests; 78 a setting makes no sense, or the host
-/// cannot listen.
+/// back to its driver; 70 the machine can run no guests; 75 the store did not give what there is to
+/// do, or did not take an answer; 77 who started it may not have that done; 78 a setting makes no
+/// sense, or the host cannot listen.
 #[derive(Debug, Default, Parser)]
 #[command(name = "samara-host", version, max_term_width = 100)]
 pub(crate) struct Arguments {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use samara_core::{Error, SystemClock};
+use samara_core::{Error, ErrorKind, Retry, SystemClock};
 use samara_runtimes::host::{Ended, Host, Planned, Service, Variables};
 use samara_store::Locator;
 use tokio::sync::watch;
@@ -33,6 +33,11 @@ mod code {
     pub(crate) const HANDED_BACK: u8 = 3;
     /// The machine can run no guests. sysexits.h, EX_SOFTWARE.
     pub(crate) const ENGINE: u8 = 70;
+    /// The store did not give what there is to do, or did not take an answer. sysexits.h,
+    /// EX_TEMPFAIL.
+    pub(crate) const STORE: u8 = 75;
+    /// Who started it may not have that done. sysexits.h, EX_NOPERM.
+    pub(crate) const DENIED: u8 = 77;
     /// A setting makes no sense, or the host cannot listen. sysexits.h, EX_CONFIG.
     pub(crate) const SETTINGS: u8 = 78;
 }
@@ -77,7 +82,16 @@ fn main() -> ExitCode {
         Ok(Ended::HandedBack) => {
             ended(code::HANDED_BACK, "ended; what was not done in time went back to its driver")
         }
-        Err(error) => ended(code::SETTINGS, &error.message),
+        Err(error) => ended(code_of(&error), &error.message),
+    }
+}
+
+/// How a host ends that could not serve, or not to its end.
+fn code_of(error: &Error) -> u8 {
+    match error.kind {
+        ErrorKind::Denied => code::DENIED,
+        _ if error.retry == Retry::Later => code::STORE,
+        _ => code::SETTINGS,
     }
 }
 

@@ -29,7 +29,10 @@ const PREFIX: &str = "SAMARA_HOST_";
 const DRIVERS: [&str; 2] = ["SAMARA_HOST_CALL", "SAMARA_HOST_PROGRAM"];
 
 /// Variables of ours that the host knows.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 20] = [
+    "SAMARA_HOST_ARRAY",
+    "SAMARA_HOST_ARRAY_HASH",
+    "SAMARA_HOST_ARRAY_TICKET",
     "SAMARA_HOST_AS",
     "SAMARA_HOST_CACHE_DIR",
     "SAMARA_HOST_CACHE_KEY_FILE",

@@ -10,9 +10,10 @@ use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
 use super::config::Config;
-use super::event::{Ask, ENDING, Event, Reply, Ticket};
+use super::event::{Ask, ENDING, Event, Reply};
 use super::sending::{Function, Unsent};
 use crate::jitter::jitter;
+use crate::mail::Ticket;
 
 /// The first wait where AWS refuses and says no time; doubles with each further refusal.
 const AGAIN_FIRST: Duration = Duration::from_millis(100);

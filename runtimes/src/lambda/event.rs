@@ -1,18 +1,12 @@
 //! What goes to a function, and what comes back: JSON, because payloads of Lambda have to be, with
 //! batches and frames as base64.
 
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-#[cfg(feature = "lambda-serve")]
-use samara_core::Depot;
-use samara_core::wire::{Frame, Frames};
-use samara_core::{Error, ErrorKind, Observer};
+use samara_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+
+use crate::mail::{Call, Ticket};
 
 /// The version of the format.
 pub(super) const VERSION: u32 = 1;
@@ -47,11 +41,6 @@ pub(super) struct Event {
     pub(super) ask: Ask,
 }
 
-/// A tenant's ticket, which is not shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Ticket(pub(super) String);
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Ask {
@@ -63,24 +52,6 @@ pub(super) enum Ask {
     Queued(Call),
     /// To start other functions with the rest of these, and to run the first.
     Wave(Vec<Call>),
-}
-
-/// A batch, and where its frames go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Call {
-    pub(super) batch: Source,
-    /// The URL that parts of the answer are named after, where it cannot go as a whole.
-    pub(super) to: Option<String>,
-}
-
-/// Where the bytes of a batch are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Source {
-    /// Here, as base64.
-    Inline(String),
-    /// In an object.
-    Stored { url: String, range: Range<u64> },
 }
 
 /// What a function answers.
@@ -101,12 +72,6 @@ pub(super) enum Reply {
     Denied(Error),
 }
 
-/// Tells an observer of frames as they come.
-pub(super) struct Told {
-    frames: Frames,
-    observer: Arc<dyn Observer>,
-}
-
 // === impl Event ===
 
 impl Event {
@@ -116,67 +81,6 @@ impl Event {
 
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers are JSON")
-    }
-}
-
-// === impl Ticket ===
-
-impl std::fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-// === impl Source ===
-
-impl Source {
-    pub(super) fn inline(bytes: &[u8]) -> Self {
-        Self::Inline(encode(bytes))
-    }
-
-    /// The bytes of the batch.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` where they are none; what the store says; `Lost` where the object is gone.
-    #[cfg(feature = "lambda-serve")]
-    pub(super) async fn bytes(&self, depot: &Arc<dyn Depot>) -> Result<Bytes, Error> {
-        match self {
-            Self::Inline(text) => decode(text),
-            Self::Stored { url, range } => {
-                let found = depot.get(url, Some(range.clone())).await?;
-                found.ok_or_else(|| {
-                    Error::new(ErrorKind::Lost, format!("the batch was removed from {url}"))
-                })
-            }
-        }
-    }
-}
-
-// === impl Told ===
-
-impl Told {
-    pub(super) fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { frames: Frames::default(), observer }
-    }
-
-    /// Takes bytes that came; says how the batch ended, where they say so.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Result<(), Error>> {
-        self.frames.push(bytes);
-        loop {
-            match self.frames.next_frame() {
-                Ok(Some(Frame::Started)) => self.observer.started(),
-                Ok(Some(Frame::Ended(reports))) => self.observer.ended(reports),
-                Ok(Some(Frame::Alive)) => {}
-                Ok(Some(Frame::Done)) => return Some(Ok(())),
-                Ok(Some(Frame::Failed(error))) | Err(error) => return Some(Err(error)),
-                Ok(Some(_)) => {
-                    let text = "the function sent a frame that is not known";
-                    return Some(Err(Error::new(ErrorKind::Lost, text)));
-                }
-                Ok(None) => return None,
-            }
-        }
     }
 }
 
@@ -192,24 +96,15 @@ pub(super) fn is_not_started(error: &Error) -> bool {
     error.kind == ErrorKind::HandedBack && error.message.contains(NOT_STARTED)
 }
 
-pub(super) fn encode(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
-
-pub(super) fn decode(text: &str) -> Result<Bytes, Error> {
-    STANDARD.decode(text).map(Bytes::from).map_err(|error| {
-        Error::new(ErrorKind::Invalid, format!("the payload holds no base64: {error}"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::Source;
 
     /// Functions and drivers of other versions read these.
     #[test]
     fn events_and_replies_are_written_as_ever() {
-        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 2..5 };
+        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 2..5, hash: None };
         let call = Call { batch: stored, to: Some("s3://b/to/".to_owned()) };
         let written = |ask| String::from_utf8(Event::new(ask).to_json()).unwrap();
         assert_eq!(written(Ask::Host), r#"{"samara":1,"ask":"host"}"#);
@@ -233,27 +128,5 @@ mod tests {
         let reply = |reply: &Reply| serde_json::to_string(reply).unwrap();
         assert_eq!(reply(&Reply::Parts), r#""parts""#);
         assert_eq!(reply(&Reply::Frames("YWJj".to_owned())), r#"{"frames":"YWJj"}"#);
-    }
-
-    /// Told of a batch.
-    #[cfg(feature = "lambda-serve")]
-    struct Nobody;
-
-    #[cfg(feature = "lambda-serve")]
-    impl Observer for Nobody {
-        fn ended(&self, _: samara_core::Reports) {}
-    }
-
-    #[cfg(feature = "lambda-serve")]
-    #[tokio::test]
-    async fn a_batch_that_the_store_does_not_give_for_now_is_to_be_sent_again() {
-        let depot: Arc<dyn Depot> = Arc::new(crate::testing::Shelf::away(1));
-        let stored = Source::Stored { url: "s3://b/k".to_owned(), range: 0..5 };
-        let error = stored.bytes(&depot).await.unwrap_err();
-        // As a function says it.
-        let frame = crate::push::encoded(&Frame::Failed(error.clone()));
-        let told = Told::new(Arc::new(Nobody)).push(&frame);
-        assert_eq!(told, Some(Err(error.clone())));
-        assert_eq!((error.kind, error.retry), (ErrorKind::Store, samara_core::Retry::Later));
     }
 }

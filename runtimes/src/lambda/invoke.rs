@@ -1,6 +1,5 @@
 //! The driver's side: sends batches to functions.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,19 +10,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use samara_core::wire::HostInfo;
 use samara_core::{
-    Batch, Cancel, Capacity, Depot, Error, ErrorKind, Observer, Reach, Runtime, layout, wire,
+    Batch, Cancel, Capacity, Depot, Error, ErrorKind, Observer, Reach, Runtime, wire,
 };
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::config::Config;
 use super::door::Door;
-use super::event::{
-    Ask, Call, PARTS_FROM, PAYLOAD_BYTES_MAX, Reply, Source, Ticket, Told, decode, is_not_started,
-};
-use super::inbox::{Inbox, Part, Parts};
+use super::event::{Ask, PARTS_FROM, PAYLOAD_BYTES_MAX, Reply, is_not_started};
 use super::wave::{Group, Start, Waves};
 use crate::Context;
+use crate::mail::{
+    Call, Inbox, Part, Parts, Runs, Source, Ticket, Told, below, cancelled, decode, wanted,
+};
 use crate::rate::Rate;
 
 /// Functions at the same moment where nothing is said: what AWS grants a new account in a region.
@@ -39,9 +38,6 @@ const BATCH_TIME: Duration = Duration::from_millis(100);
 
 /// What of a function's time is not a task's: it has to say what was done before it is ended.
 const ENDING: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether a batch is still wanted.
-const CANCEL_POLL: Duration = Duration::from_millis(50);
 
 /// Functions of AWS Lambda.
 #[derive(Debug)]
@@ -157,7 +153,7 @@ impl Lambda {
                 let url = format!("{}batch", sending.to);
                 by.depot.put(&url, sending.body.clone()).await?;
                 written = Some((by, url.clone()));
-                Source::Stored { url, range: 0..length }
+                Source::Stored { url, range: 0..length, hash: None }
             }
             _ => Source::inline(&sending.body),
         };
@@ -182,7 +178,7 @@ impl Lambda {
         reply: impl Future<Output = Result<Reply, Error>>,
         mut parts: Option<Parts>,
     ) -> Result<(), Error> {
-        let mut runs: BTreeMap<String, Told> = BTreeMap::new();
+        let mut runs = Runs::new(Arc::clone(&sending.observer));
         let (mut is_answered, long) = (false, sleep(PARTS_FROM));
         tokio::pin!(reply, long);
         loop {
@@ -208,9 +204,7 @@ impl Lambda {
                     Err(error) => return Err(error),
                 },
                 part = next(&mut parts) => {
-                    let Part { run, bytes } = part?;
-                    let new = || Told::new(Arc::clone(&sending.observer));
-                    if let Some(ended) = runs.entry(run).or_insert_with(new).push(&bytes) {
+                    if let Some(ended) = runs.push(part?) {
                         return ended;
                     }
                 }
@@ -283,8 +277,7 @@ impl Runtime for Lambda {
         wanted(&cancel, tokio::time::sleep(self.rate.turn())).await?;
         let place = wanted(&cancel, self.places.acquire()).await?;
         let _place = place.expect("it is never closed");
-        let slash = if batch.store.ends_with('/') { "" } else { "/" };
-        let calls = format!("{}{slash}{}", batch.store, layout::calls(&batch.job));
+        let calls = below(&batch);
         let to = format!("{calls}{}/", self.door.name());
         self.send(&Sending { body, calls, to, cancel: &cancel, observer }).await
     }
@@ -301,21 +294,5 @@ async fn next(parts: &mut Option<Parts>) -> Result<Part, Error> {
     match parts {
         Some(parts) => parts.next().await,
         None => pending().await,
-    }
-}
-
-async fn cancelled(cancel: &Cancel) {
-    while !cancel.is_cancelled() {
-        sleep(CANCEL_POLL).await;
-    }
-}
-
-/// Waits for something, unless the batch is not wanted any more.
-async fn wanted<F: Future>(cancel: &Cancel, future: F) -> Result<F::Output, Error> {
-    tokio::select! {
-        output = future => Ok(output),
-        () = cancelled(cancel) => {
-            Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"))
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A batch goes as the payload of an invocation, and its frames come back as the answer. What is too
 //! large for a payload, or takes too long for a connection, goes by way of the job's store: the
-//! driver writes the batch there, or the function its frames, in parts. Where a driver has many
+//! driver writes the batch there, or the function its frames, in parts (`mail/`). Where a driver has many
 //! batches to start, it starts functions that start others.
 //!
 //! | file | does |
@@ -13,10 +13,9 @@
 //! | `invoke.rs` | the driver's side: sends batches |
 //! | `door.rs` | the way to a function, with patience |
 //! | `sending.rs` | one invocation, and what AWS says to it |
-//! | `inbox.rs` | frames that come by way of the store |
 //! | `wave.rs` | many batches that are started together |
 //! | `serve.rs` | the host's side: takes events |
-//! | `outgoing.rs` | frames on their way back |
+//! | `finish.rs` | the reply |
 //! | `spread.rs` | a function that starts others |
 
 mod config;
@@ -24,10 +23,9 @@ mod config;
 pub(crate) mod deploy;
 mod door;
 mod event;
-mod inbox;
-mod invoke;
 #[cfg(feature = "lambda-serve")]
-mod outgoing;
+mod finish;
+mod invoke;
 mod sending;
 #[cfg(feature = "lambda-serve")]
 mod serve;

@@ -4,20 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use samara_core::wire::Frame;
-use samara_core::{Access, Batch, Caller, Clock, Depot, Error, ErrorKind, Limits, Retry, wire};
+use samara_core::{Batch, Caller, Clock, Error, ErrorKind, Limits, wire};
 use serde_json::Value;
-use tokio::time::sleep;
 
 use super::config::Config;
 use super::door::Door;
-use super::event::{Ask, Call, ENDING, Event, PARTS_FROM, Reply, Source, VERSION, encode};
-use super::outgoing::Outgoing;
+use super::event::{Ask, ENDING, Event, PARTS_FROM, Reply, VERSION};
+use super::finish::finish;
 use super::spread;
 use crate::host::{Defaults, Ended, Given, Host, Surroundings, Take, Variables};
-use crate::push::{Answer, Refusal, Service, Why, encoded, undone};
+use crate::mail::{Begun, Call, Desk, Outgoing, Pace, encode, pass_on};
+use crate::push::encoded;
 
 /// Memory that a function has for one of Amazon's processors, in MiB:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
@@ -28,23 +28,6 @@ const OWN_MIB: u64 = 96;
 
 /// The least that a task gets, however small the function.
 const TASK_MIB_MIN: u64 = 16;
-
-/// How long before a function's end what it did is on its way: guests stop within some 10 ms, and the
-/// store or the reply takes its time.
-const MARGIN: Duration = Duration::from_secs(2);
-
-/// How often a function that runs on says what it did, or that it lives.
-const PART_EVERY: Duration = Duration::from_secs(10);
-
-/// When one that nobody waits for says so first: most are done by then, and write once.
-const QUEUED_FROM: Duration = Duration::from_secs(5);
-
-/// When one that somebody waits for looks first whether it is still wanted: it writes nothing by then.
-const LOOKED_FROM: Duration = Duration::from_secs(5);
-
-/// Parts in a row that the store may refuse, before what was not done goes back: a driver gives a
-/// function up that says nothing for the time of three.
-const UNWRITTEN_MAX: u32 = 2;
 
 /// The first second of the year 2001: what lies before it is no deadline, but an emulator's constant.
 const PLAUSIBLE: Duration = Duration::from_secs(978_307_200);
@@ -68,8 +51,7 @@ pub(crate) const PLACE: Surroundings = Surroundings {
 
 /// Runs what events ask for.
 struct Worker {
-    service: Arc<Service>,
-    depot: Arc<dyn Depot>,
+    desk: Desk,
     clock: Arc<dyn Clock>,
     variables: Variables,
 }
@@ -113,8 +95,7 @@ async fn serve(mut host: Host) -> Result<Ended, Error> {
     (host.listening)(&format!("the runtime API at {api}"));
     let service = Arc::clone(&host.service);
     let worker = Arc::new(Worker {
-        service: Arc::clone(&service),
-        depot: host.depot,
+        desk: Desk { service: Arc::clone(&service), depot: host.depot },
         clock: host.clock,
         variables: host.variables,
     });
@@ -148,7 +129,7 @@ async fn serve(mut host: Host) -> Result<Ended, Error> {
 /// A function that is handed its events by whoever plays Lambda.
 fn embed(host: Host) -> Take {
     let Host { service, depot, clock, variables, .. } = host;
-    let worker = Arc::new(Worker { service, depot, clock, variables });
+    let worker = Arc::new(Worker { desk: Desk { service, depot }, clock, variables });
     Arc::new(move |given: Given| {
         let worker = Arc::clone(&worker);
         async move {
@@ -180,31 +161,25 @@ impl Worker {
                 return Reply::Invalid(text);
             }
         };
-        let shown = ticket.as_ref().map(|ticket| ticket.0.as_str());
-        let caller = match self.service.identify(shown) {
-            Ok(caller) => caller,
-            Err(error) => return Reply::Denied(error),
-        };
         let calls: &[Call] = match &asked {
             Ask::Host => &[],
             Ask::Batch(call) | Ask::Queued(call) => std::slice::from_ref(call),
             Ask::Wave(calls) => calls,
         };
-        if let Some(caller) = &caller
-            && let Err(error) = calls.iter().try_for_each(|call| check_places(call, &**caller))
-        {
-            return Reply::Denied(error);
-        }
+        let caller = match self.desk.identify(ticket.as_ref(), calls) {
+            Ok(caller) => caller,
+            Err(error) => return Reply::Denied(error),
+        };
         match asked {
             Ask::Host => self.info(invocation),
-            Ask::Batch(call) => self.run(call, caller, invocation, true).await,
-            Ask::Queued(call) => self.run(call, caller, invocation, false).await,
+            Ask::Batch(call) => self.run(&call, caller, invocation).await,
+            Ask::Queued(call) => self.run_queued(&call, caller, invocation).await,
             Ask::Wave(mut calls) if !calls.is_empty() => {
                 let own = calls.remove(0);
                 let config = Config { name: invocation.function.clone(), ..Config::default() };
                 let door = Door::new(config, ticket);
-                let others = spread::start(door, &self.depot, calls, &invocation.run);
-                futures::join!(self.run(own, caller, invocation, false), others).0
+                let others = spread::start(door, &self.desk.depot, calls, &invocation.run);
+                futures::join!(self.run_queued(&own, caller, invocation), others).0
             }
             Ask::Wave(_) => Reply::Parts,
         }
@@ -225,7 +200,7 @@ impl Worker {
     }
 
     fn info(&self, invocation: &Invocation) -> Reply {
-        let mut info = self.service.info();
+        let mut info = self.desk.service.info();
         info.streams = false;
         info.text = true;
         // It was a moment ago that the time began.
@@ -237,136 +212,58 @@ impl Worker {
         }
     }
 
-    /// Runs a batch; `waits` says whether somebody waits for the reply.
+    /// Runs a batch whose answer is waited for.
     async fn run(
         &self,
-        call: Call,
+        call: &Call,
         caller: Option<Arc<dyn Caller>>,
         invocation: &Invocation,
-        waits: bool,
     ) -> Reply {
-        let mut outgoing = Outgoing::new(&self.depot, call.to.clone(), &invocation.run);
-        match self.begin(&call, caller).await {
-            Ok(answer) => self.pass_on(answer, &mut outgoing, invocation, waits).await,
-            Err(Begun::Refused(why)) if waits => return Reply::Refused(why),
-            Err(Begun::Refused(why)) => outgoing.add(&undone(&why)),
+        let mut outgoing = Outgoing::new(&self.desk.depot, call.to.clone(), &invocation.run);
+        match self.desk.begin(call, caller, |batch| self.bound(batch)).await {
+            Ok(answer) => {
+                let pace = Pace { first: PARTS_FROM, looks: true, left: invocation.left };
+                pass_on(answer, &mut outgoing, pace).await;
+            }
+            Err(Begun::Refused(why)) => return Reply::Refused(why),
+            Err(Begun::Ending) => return Reply::Refused(ENDING.to_owned()),
             // Its driver knows whether it makes sense to try again.
             Err(Begun::Failed(error)) => outgoing.add(&encoded(&Frame::Failed(error))),
         }
-        match outgoing.finish(waits).await {
-            Ok(reply) => reply,
-            // Who does not wait sees that nothing comes.
-            Err(error) => {
-                tracing::error!("the answer is lost: {error}");
-                Reply::Frames(encode(&encoded(&Frame::Failed(error))))
-            }
-        }
+        finish(outgoing).await.unwrap_or_else(|error| untold(&error))
     }
 
-    async fn begin(&self, call: &Call, caller: Option<Arc<dyn Caller>>) -> Result<Answer, Begun> {
-        let bytes = call.batch.bytes(&self.depot).await.map_err(Begun::Failed)?;
-        let mut batch = wire::decode_batch(&bytes).map_err(Begun::Failed)?;
-        self.bound(&mut batch);
-        self.service.begin_alone(batch, caller).map_err(|refusal| match refusal {
-            Refusal::Denied(error) if error.kind == ErrorKind::Throttled => {
-                Begun::Refused(error.message)
-            }
-            Refusal::Denied(error) | Refusal::TooMany(error) => Begun::Failed(error),
-            Refusal::Busy | Refusal::Draining => Begun::Refused(ENDING.to_owned()),
-        })
+    /// Runs a batch that nobody waits for.
+    async fn run_queued(
+        &self,
+        call: &Call,
+        caller: Option<Arc<dyn Caller>>,
+        invocation: &Invocation,
+    ) -> Reply {
+        let of = (invocation.run.as_str(), invocation.left);
+        let ran = self.desk.run_queued(call, caller, of, |batch| self.bound(batch)).await;
+        ran.map_or_else(|error| untold(&error), |()| Reply::Parts)
     }
 
     /// A task that takes more than the function has would end them all.
     fn bound(&self, batch: &mut Batch) {
         let Some(mib) = memory_mib(&self.variables) else { return };
-        let slots = self.service.info().slots.min(batch.tasks.len()).max(1) as u64;
+        let slots = self.desk.service.info().slots.min(batch.tasks.len()).max(1) as u64;
         let each = (mib.saturating_sub(OWN_MIB) / slots).max(TASK_MIB_MIN) << 20;
         let Limits { memory_bytes, .. } = &mut batch.limits;
         *memory_bytes = (*memory_bytes).min(each);
     }
-
-    /// Takes frames as they come, until the last, or the end of the function's time.
-    async fn pass_on(
-        &self,
-        mut answer: Answer,
-        outgoing: &mut Outgoing,
-        invocation: &Invocation,
-        waits: bool,
-    ) {
-        let next_part = sleep(if waits { PARTS_FROM } else { QUEUED_FROM });
-        let next_look = sleep(LOOKED_FROM);
-        let had = invocation.left.map(|left| left.saturating_sub(MARGIN));
-        let late = async {
-            match had {
-                Some(had) => sleep(had).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut unwritten = 0;
-        tokio::pin!(late, next_part, next_look);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut late => {
-                    let why = Why::Time(had.unwrap_or_default());
-                    return answer.hand_back(outgoing.frames(), why).await;
-                }
-                frame = answer.next() => match frame {
-                    Some(frame) => outgoing.add(&frame),
-                    None => return,
-                },
-                () = &mut next_look, if waits && outgoing.can_be_parts() => {
-                    next_look.set(sleep(PART_EVERY));
-                    if outgoing.is_cancelled().await {
-                        tracing::info!("nobody waits for the batch any more: it was cancelled");
-                        return answer.hand_back(outgoing.frames(), Why::Untold).await;
-                    }
-                }
-                () = &mut next_part, if outgoing.can_be_parts() => {
-                    next_part.set(sleep(PART_EVERY));
-                    match outgoing.write_part().await {
-                        Ok(()) => unwritten = 0,
-                        // The task goes on: what was not written goes with the next part.
-                        Err(error) if error.retry == Retry::Later && unwritten < UNWRITTEN_MAX => {
-                            tracing::warn!("a part of the answer was not written: {error}");
-                            unwritten += 1;
-                            continue;
-                        }
-                        Err(_) => return answer.hand_back(outgoing.frames(), Why::Untold).await,
-                    }
-                    if !waits && outgoing.is_cancelled().await {
-                        return answer.hand_back(outgoing.frames(), Why::Untold).await;
-                    }
-                }
-            }
-            if outgoing.is_too_long() && outgoing.can_be_parts() {
-                next_part.set(sleep(Duration::ZERO));
-            }
-        }
-    }
 }
 
-/// Whether the objects that a call is about may be used on its caller's behalf.
-fn check_places(call: &Call, caller: &dyn Caller) -> Result<(), Error> {
-    let stored = match &call.batch {
-        Source::Stored { url, .. } => Some(url),
-        Source::Inline(_) => None,
-    };
-    let mut places = stored.into_iter().chain(&call.to);
-    places.try_for_each(|url| caller.check_object(url, Access::ReadWrite))
-}
-
-/// Why a batch did not begin.
-enum Begun {
-    /// It is none, or the store does not give it.
-    Failed(Error),
-    /// The host is about to end, or a quota is used up for now.
-    Refused(String),
+/// Who does not wait sees that nothing comes.
+fn untold(error: &Error) -> Reply {
+    tracing::error!("the answer is lost: {error}");
+    Reply::Frames(encode(&encoded(&Frame::Failed(error.clone()))))
 }
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("Worker").field("desk", &self.desk).finish_non_exhaustive()
     }
 }
 

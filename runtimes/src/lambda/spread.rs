@@ -9,8 +9,8 @@ use samara_core::{Depot, Error};
 use tokio::time::timeout;
 
 use super::door::Door;
-use super::event::{Ask, Call, QUEUED_BYTES_MAX, Source, not_started};
-use super::outgoing::Outgoing;
+use super::event::{Ask, QUEUED_BYTES_MAX, not_started};
+use crate::mail::{Call, Outgoing, Source};
 use crate::push::undone;
 
 /// Functions that are started side by side.
@@ -62,7 +62,7 @@ async fn tell(
 ) -> Result<(), Error> {
     let mut outgoing = Outgoing::new(depot, to, run);
     outgoing.add(&undone(&not_started(why)));
-    outgoing.finish(false).await.map(drop)
+    outgoing.write_part().await
 }
 
 #[cfg(test)]
@@ -70,7 +70,8 @@ mod tests {
     use samara_core::{ErrorKind, Observer, Reports};
 
     use super::*;
-    use crate::lambda::event::{ENDING, Told, is_not_started};
+    use crate::lambda::event::{ENDING, is_not_started};
+    use crate::mail::Told;
     use crate::testing::Shelf;
 
     struct Nobody;
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!(told.len(), 1);
         let error = ended(&told[0]);
         assert!(is_not_started(&error) && error.message.contains("AccessDenied"), "{error}");
-        // As `serve.rs` writes them.
+        // As a host writes them.
         for why in [ENDING, "the quota of acme on batches is used up"] {
             let error = ended(&undone(why));
             assert_eq!(error.kind, ErrorKind::HandedBack);

@@ -11,7 +11,8 @@ use samara_core::{Depot, Error, ErrorKind};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::door::Door;
-use super::event::{Ask, Call, Source};
+use super::event::Ask;
+use crate::mail::{Call, Source};
 
 /// How often it is looked for further ones.
 const GATHER: Duration = Duration::from_millis(10);
@@ -244,7 +245,7 @@ async fn hand_over(door: &Door, depot: &Arc<dyn Depot>, calls: &str, group: Vec<
         let start = bytes.len() as u64;
         bytes.extend_from_slice(&batch.body);
         let range = start..bytes.len() as u64;
-        let batch_of = Source::Stored { url: url.clone(), range };
+        let batch_of = Source::Stored { url: url.clone(), range, hash: None };
         members.push(Call { batch: batch_of, to: Some(batch.to.clone()) });
     }
     let object = Arc::new(Group {

@@ -12,7 +12,7 @@ use crate::Context;
 pub(super) const STACK_BYTES: usize = 4 << 20;
 
 /// Tasks in a batch: some milliseconds of those that share an instance.
-pub(super) const BATCH_TASKS_MAX: usize = 16 << 10;
+pub(crate) const BATCH_TASKS_MAX: usize = 16 << 10;
 
 /// How long a report waits for others to go with it: a message wakes the driver's thread, which
 /// costs about as much as a tiny task.

@@ -21,8 +21,9 @@ use samara_core::{
 use tokio::sync::oneshot;
 
 use crate::Context;
+pub(crate) use crate::local::config::BATCH_TASKS_MAX;
 pub use crate::local::config::SLOTS_MAX;
-use crate::local::config::{BATCH_TASKS_MAX, Config, REPORTS_LATE, REPORTS_WAIT};
+use crate::local::config::{Config, REPORTS_LATE, REPORTS_WAIT};
 pub use crate::local::lanes::PAUSED_MAX;
 use crate::local::pool::Pool;
 

@@ -242,7 +242,6 @@ fn too_long() -> Error {
 }
 
 /// A batch that is not even begun, for no fault of its tasks.
-#[cfg(feature = "lambda-serve")]
 pub(crate) fn undone(why: &str) -> Bytes {
     encoded(&given_back(why))
 }

@@ -28,7 +28,6 @@ use samara_core::{Batch, Caller, Cancel, Error, Gate, Runtime, Tally};
 use tokio::sync::Notify;
 
 pub use self::answer::{ALIVE_EVERY, Answer, Bounds};
-#[cfg(feature = "lambda-serve")]
 pub(crate) use self::answer::{Why, encoded, undone};
 use self::metrics::Metrics;
 pub use self::nested::Nesting;

@@ -165,6 +165,9 @@ pub const LAMBDA_EMULATOR: Spec = Spec {
     skips: &[],
 };
 
+/// Not a store, but a cluster that hosts run on.
+pub const SLURM: Spec = Spec { name: "slurm", ..LAMBDA_EMULATOR };
+
 /// Not a store, but what stands before one, and admits so many requests a second.
 pub const HAPROXY: Spec =
     Spec { name: "haproxy", room: ".", settings: &[], exceptions: NONE, skips: &[] };

@@ -1,6 +1,6 @@
 //! Batches of real tasks, and what comes back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use samara_build::{Options, Output};
@@ -49,6 +49,11 @@ impl Place {
     pub(crate) fn batch(&self, function: &str, numbers: &[u64]) -> Vec<u8> {
         batch(self.path(), self.1, (function, numbers))
     }
+}
+
+/// Where the component of the guests under test is.
+pub(crate) fn path() -> &'static Path {
+    &PROGRAMS
 }
 
 /// The component of the guests under test.

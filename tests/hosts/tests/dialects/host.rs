@@ -91,6 +91,13 @@ fn command(variables: &[(&str, &str)]) -> Command {
     command
 }
 
+/// A host that says nothing to anybody, as who starts it alone.
+pub(crate) fn piped(variables: &[(&str, &str)]) -> Command {
+    let mut command = command(variables);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
 /// Sends a signal to a process.
 pub(crate) fn signal(id: u32, name: &str) {
     let arguments = [format!("-{name}"), id.to_string()];

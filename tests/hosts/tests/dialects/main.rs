@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod also;
+mod array;
 mod authority;
 mod batch;
 mod bounds;
@@ -61,7 +62,8 @@ fn main() -> ExitCode {
     let lambda = lambda.map(|(name, check)| (format!("lambda::{name}"), check));
     let doors = doors::CHECKS.iter().map(|(name, check)| (format!("doors::{name}"), check));
     let tenants = tenants::CHECKS.iter().map(|(name, check)| (format!("tenants::{name}"), check));
-    let isolated = tenants::ISOLATED.iter().chain(isolate::CHECKS).chain(reach::CHECKS);
+    let isolated = tenants::ISOLATED.iter().chain(array::ISOLATED);
+    let isolated = isolated.chain(isolate::CHECKS).chain(reach::CHECKS);
     let isolated = isolated.map(|(name, check)| (format!("isolate::{name}"), check));
     let tls = tls::CHECKS.iter().map(|(name, check)| (format!("tls::{name}"), check));
     let bounds = bounds::CHECKS.iter().map(|(name, check)| (format!("bounds::{name}"), check));
@@ -69,7 +71,8 @@ fn main() -> ExitCode {
     let fallback =
         fallback::CHECKS.iter().map(|(name, check)| (format!("fallback::{name}"), check));
     let http2 = http2::CHECKS.iter().map(|(name, check)| (format!("http2::{name}"), check));
-    let lambda = lambda.chain(fallback).chain(http2);
+    let array = array::CHECKS.iter().map(|(name, check)| (format!("array::{name}"), check));
+    let lambda = lambda.chain(fallback).chain(http2).chain(array);
     let ours =
         lambda.chain(gateway).chain(doors).chain(tenants).chain(isolated).chain(tls).chain(bounds);
     for (name, check) in ours {

@@ -54,6 +54,11 @@ pub(crate) const ISOLATED: &[(&str, fn())] = &[
     ("a_tenants_tasks_start_no_jobs_and_are_told_so", || isolated(nested)),
 ];
 
+/// How hosts of this thread are to keep tenants apart.
+pub(crate) fn isolation() -> &'static str {
+    if ISOLATES.get() { "tenant" } else { "none" }
+}
+
 thread_local! {
     /// Whether hosts of this thread have a process for each tenant.
     static ISOLATES: Cell<bool> = const { Cell::new(false) };
@@ -76,8 +81,8 @@ const HOUR: u64 = 3600;
 /// Two tenants, their keys and their stores, in a directory.
 pub(crate) struct Ground {
     directory: tempfile::TempDir,
-    acme: KeyPair,
-    beta: KeyPair,
+    pub(crate) acme: KeyPair,
+    pub(crate) beta: KeyPair,
     pub(crate) app: Component,
 }
 
@@ -123,7 +128,7 @@ impl Ground {
             ("SAMARA_HOST_TENANTS", file.as_str()),
             ("SAMARA_HOST_LISTEN", "127.0.0.1:0"),
             ("SAMARA_HOST_AS", "http"),
-            ("SAMARA_HOST_ISOLATE", if ISOLATES.get() { "tenant" } else { "none" }),
+            ("SAMARA_HOST_ISOLATE", isolation()),
         ];
         Host::start(&[&variables, more].concat())
     }
@@ -170,7 +175,7 @@ impl Ground {
     }
 }
 
-fn claims(tenant: &str) -> Claims {
+pub(crate) fn claims(tenant: &str) -> Claims {
     let now = SystemClock::new().unix().as_secs();
     Claims {
         sub: tenant.to_owned(),
@@ -403,7 +408,7 @@ fn audit() {
 }
 
 /// For how many refusals a line stands.
-fn times(line: &serde_json::Value) -> u64 {
+pub(crate) fn times(line: &serde_json::Value) -> u64 {
     line["times"].as_u64().unwrap_or(1)
 }
 
@@ -450,8 +455,7 @@ fn lambda() {
     let cache = cache().to_str().expect("UTF-8").to_owned();
     settings.variables.push(("SAMARA_HOST_CACHE_DIR".to_owned(), cache));
     settings.variables.push(("SAMARA_HOST_TENANTS".to_owned(), ground.path("tenants.toml")));
-    let isolate = if ISOLATES.get() { "tenant" } else { "none" };
-    settings.variables.push(("SAMARA_HOST_ISOLATE".to_owned(), isolate.to_owned()));
+    settings.variables.push(("SAMARA_HOST_ISOLATE".to_owned(), isolation().to_owned()));
     let lambda = Lambda::start(settings).expect("a port");
     let driver = |ticket: &str, store: &str| {
         let url = format!("{}&slots=2", lambda.url());

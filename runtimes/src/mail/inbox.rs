@@ -1,4 +1,4 @@
-//! Frames that come by way of the store: parts of answers, written by functions as they go.
+//! Frames that come by way of the store: parts of answers, written by hosts as they go.
 //!
 //! One task lists the parts of all batches that are waited for, however many there are.
 
@@ -17,26 +17,26 @@ const LOOK_FIRST: Duration = Duration::from_millis(50);
 /// How rare it gets.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// How long a function may say nothing in between: it says every ten seconds that it lives.
+/// How long a host may say nothing in between: it says every ten seconds that it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(35);
 
-/// How long no function at all may be heard of before events that did not begin count as lost. Lambda
-/// keeps them back while too many functions run, which is no fault of theirs.
+/// How long no host at all may be heard of before batches that did not begin count as lost. A platform
+/// keeps them back while too many hosts run, which is no fault of theirs.
 const START_MAX: Duration = Duration::from_mins(2);
 
-/// Parts that are read side by side: ten thousand functions write a thousand in each second.
+/// Parts that are read side by side: ten thousand hosts write a thousand in each second.
 const READS: usize = 64;
 
 /// Parts of one answer: `URL` is its name, and each run of the batch numbers its own.
 #[derive(Debug)]
-pub(super) struct Part {
-    /// Which run wrote it: Lambda may deliver an event twice.
-    pub(super) run: String,
-    pub(super) bytes: Bytes,
+pub(crate) struct Part {
+    /// Which run wrote it: a platform may start a batch twice.
+    pub(crate) run: String,
+    pub(crate) bytes: Bytes,
 }
 
 /// Looks for parts.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     depot: Arc<dyn Depot>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -46,7 +46,7 @@ pub(super) struct Inbox {
 struct State {
     waiting: BTreeMap<String, Waiting>,
     is_looking: bool,
-    /// When any function was heard of last.
+    /// When any host was heard of last.
     last_news: Duration,
 }
 
@@ -61,15 +61,16 @@ struct Waiting {
 
 /// How it is known that a batch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begins {
+pub(crate) enum Begins {
     /// By its first part alone: it was queued then.
     Queued(Duration),
-    /// Whoever invoked the function waits for it, however long AWS has others before it.
+    /// Its driver knows in another way what becomes of it, however long the platform has others
+    /// before it.
     Waited,
 }
 
 /// Parts of one answer as they come. Dropping it removes them from the store.
-pub(super) struct Parts {
+pub(crate) struct Parts {
     inbox: Arc<Inbox>,
     to: String,
     receiver: mpsc::UnboundedReceiver<Result<Part, Error>>,
@@ -78,7 +79,7 @@ pub(super) struct Parts {
 // === impl Inbox ===
 
 impl Inbox {
-    pub(super) fn new(depot: Arc<dyn Depot>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(depot: Arc<dyn Depot>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { depot, clock, state: Mutex::default() })
     }
 
@@ -88,17 +89,17 @@ impl Inbox {
 
     /// Waits for the parts of the answer of a batch that was queued. It is named `to`, and lies below
     /// `calls`.
-    pub(super) fn watch_queued(self: &Arc<Self>, calls: &str, to: &str) -> Parts {
+    pub(crate) fn watch_queued(self: &Arc<Self>, calls: &str, to: &str) -> Parts {
         self.watch(calls, to, Begins::Queued(self.clock.monotonic()))
     }
 
-    /// The same for a batch whose invocation is waited for too.
-    pub(super) fn watch_waited(self: &Arc<Self>, calls: &str, to: &str) -> Parts {
+    /// The same for a batch of which is heard in another way too.
+    pub(crate) fn watch_waited(self: &Arc<Self>, calls: &str, to: &str) -> Parts {
         self.watch(calls, to, Begins::Waited)
     }
 
-    /// A function was heard of in another way.
-    pub(super) fn heard(&self) {
+    /// A host was heard of in another way.
+    pub(crate) fn heard(&self) {
         self.state().last_news = self.clock.monotonic();
     }
 
@@ -215,18 +216,18 @@ impl Inbox {
         state.last_news = now;
     }
 
-    /// Tells those whose functions are silent.
+    /// Tells those whose hosts are silent.
     fn give_up(&self) {
         let now = self.clock.monotonic();
         let state = self.state();
         for waiting in state.waiting.values() {
             let (since, most, what) = match (waiting.last_sign, waiting.begins) {
-                (Some(sign), _) => (sign, SILENCE_MAX, "the function fell silent"),
+                (Some(sign), _) => (sign, SILENCE_MAX, "the host fell silent"),
                 (None, Begins::Waited) => continue,
                 (None, Begins::Queued(since)) => (
                     since.max(state.last_news),
                     START_MAX,
-                    "the function did not begin, and none was heard of",
+                    "the host did not begin, and none was heard of",
                 ),
             };
             if now.saturating_sub(since) >= most {
@@ -260,8 +261,8 @@ impl std::fmt::Debug for Inbox {
 // === impl Parts ===
 
 impl Parts {
-    /// The function says that parts are there: from now on they may not be silent.
-    pub(super) fn are_there(&self) {
+    /// The host says that parts are there: from now on they may not be silent.
+    pub(crate) fn are_there(&self) {
         let now = self.inbox.clock.monotonic();
         if let Some(waiting) = self.inbox.state().waiting.get_mut(&self.to) {
             waiting.last_sign.get_or_insert(now);
@@ -272,8 +273,8 @@ impl Parts {
     ///
     /// # Errors
     ///
-    /// `Lost` where the function fell silent; what the store says.
-    pub(super) async fn next(&mut self) -> Result<Part, Error> {
+    /// `Lost` where the host fell silent; what the store says.
+    pub(crate) async fn next(&mut self) -> Result<Part, Error> {
         let gone = || Err(Error::new(ErrorKind::Internal, "nobody looks for answers any more"));
         self.receiver.recv().await.unwrap_or_else(gone)
     }
@@ -314,16 +315,16 @@ mod tests {
             (lost(&mut queued), lost(&mut waited))
         };
         assert_eq!(after(119), (false, false));
-        // Another function is at work.
+        // Another host is at work.
         inbox.heard();
         assert_eq!(after(119), (false, false));
-        // Nobody is; but who invokes waits for AWS itself.
+        // Nobody is; but who hears of it otherwise waits for the platform.
         assert_eq!(after(1), (true, false));
         assert_eq!(after(100_000), (true, false));
     }
 
     #[tokio::test]
-    async fn a_function_that_falls_silent_is_lost() {
+    async fn a_host_that_falls_silent_is_lost() {
         let clock = Arc::new(Hand::default());
         let inbox = Inbox::new(Arc::<Shelf>::default(), Arc::clone(&clock) as _);
         let mut parts = inbox.watch_waited("s/", "s/1/");
