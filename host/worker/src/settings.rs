@@ -29,7 +29,7 @@ const PREFIX: &str = "SAMARA_HOST_";
 const DRIVERS: [&str; 2] = ["SAMARA_HOST_CALL", "SAMARA_HOST_PROGRAM"];
 
 /// Variables of ours that the host knows.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "SAMARA_HOST_AS",
     "SAMARA_HOST_CACHE_DIR",
     "SAMARA_HOST_CACHE_KEY_FILE",
@@ -39,6 +39,7 @@ const KNOWN: [&str; 17] = [
     "SAMARA_HOST_ISOLATE",
     "SAMARA_HOST_LISTEN",
     "SAMARA_HOST_LOG",
+    "SAMARA_HOST_QUEUE",
     "SAMARA_HOST_SECRETS",
     "SAMARA_HOST_SLOTS",
     "SAMARA_HOST_STORES",
@@ -449,6 +450,8 @@ mod tests {
         assert_eq!(read(&[("K_SERVICE", "s"), ("PORT", "80")]).ok().unwrap().place.name, "knative");
         let said = [("K_SERVICE", "s"), ("SAMARA_HOST_AS", "http")];
         assert_eq!(read(&said).ok().unwrap().place.name, "http");
+        let said = [("SAMARA_HOST_QUEUE", "queue://a"), ("PORT", "80")];
+        assert_eq!(read(&said).ok().unwrap().place.name, "queue");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Room {
 
 /// The rooms whose folders are checked.
 pub const ROOMS: &[Room] = &[
-    Room { dir: "runtimes/src", table: "RUNTIMES", others: &["deploy", "push"] },
+    Room { dir: "runtimes/src", table: "RUNTIMES", others: &["deploy", "mail", "push"] },
     Room { dir: "host/store/src", table: "STORES", others: &["adapters", "conformance", "dal"] },
 ];
 
