@@ -165,6 +165,10 @@ pub const LAMBDA_EMULATOR: Spec = Spec {
     skips: &[],
 };
 
+/// Not a store, but started alike: a broker, whose queue is a runtime's.
+pub const NATS: Spec =
+    Spec { name: "nats", room: "../../runtimes", settings: &[], exceptions: NONE, skips: &[] };
+
 /// Not a store, but what stands before one, and admits so many requests a second.
 pub const HAPROXY: Spec =
     Spec { name: "haproxy", room: ".", settings: &[], exceptions: NONE, skips: &[] };

@@ -65,6 +65,11 @@ pub(crate) fn isolated(check: fn()) {
     check();
 }
 
+/// How hosts of this thread isolate their tenants.
+pub(crate) fn isolation() -> &'static str {
+    if ISOLATES.get() { "tenant" } else { "none" }
+}
+
 const AUDIENCE: &str = "https://hosts.example";
 
 /// Rounds of a short task: some 20 ms.
@@ -76,8 +81,8 @@ const HOUR: u64 = 3600;
 /// Two tenants, their keys and their stores, in a directory.
 pub(crate) struct Ground {
     directory: tempfile::TempDir,
-    acme: KeyPair,
-    beta: KeyPair,
+    pub(crate) acme: KeyPair,
+    pub(crate) beta: KeyPair,
     pub(crate) app: Component,
 }
 
@@ -123,7 +128,7 @@ impl Ground {
             ("SAMARA_HOST_TENANTS", file.as_str()),
             ("SAMARA_HOST_LISTEN", "127.0.0.1:0"),
             ("SAMARA_HOST_AS", "http"),
-            ("SAMARA_HOST_ISOLATE", if ISOLATES.get() { "tenant" } else { "none" }),
+            ("SAMARA_HOST_ISOLATE", isolation()),
         ];
         Host::start(&[&variables, more].concat())
     }
@@ -170,7 +175,7 @@ impl Ground {
     }
 }
 
-fn claims(tenant: &str) -> Claims {
+pub(crate) fn claims(tenant: &str) -> Claims {
     let now = SystemClock::new().unix().as_secs();
     Claims {
         sub: tenant.to_owned(),
@@ -183,12 +188,12 @@ fn claims(tenant: &str) -> Claims {
     }
 }
 
-fn ticket(pair: &KeyPair, tenant: &str) -> String {
+pub(crate) fn ticket(pair: &KeyPair, tenant: &str) -> String {
     issue(&pair.private_pem, &claims(tenant)).unwrap()
 }
 
 #[track_caller]
-fn denied(result: Result<impl std::fmt::Debug, Error>, named: &str) {
+pub(crate) fn denied(result: Result<impl std::fmt::Debug, Error>, named: &str) {
     let error = result.expect_err("it is not allowed").to_string();
     assert!(error.contains(named), "{error}");
 }
