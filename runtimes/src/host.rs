@@ -116,10 +116,12 @@ pub enum Ended {
 
 /// Every place there is, in the order in which they are looked for.
 pub fn surroundings() -> impl Iterator<Item = &'static Surroundings> {
-    #[cfg(feature = "lambda-serve")]
-    let first: &[Surroundings] = &[crate::lambda::PLACE];
-    #[cfg(not(feature = "lambda-serve"))]
-    let first: &[Surroundings] = &[];
+    let first: &[Surroundings] = &[
+        #[cfg(feature = "lambda-serve")]
+        crate::lambda::PLACE,
+        #[cfg(feature = "queue")]
+        crate::queue::PLACE,
+    ];
     first.iter().chain(crate::array::SURROUNDINGS).chain(crate::http::SURROUNDINGS)
 }
 

@@ -13,7 +13,7 @@ mod fallback;
 pub mod host;
 #[cfg(any(feature = "http", feature = "serve"))]
 mod http;
-#[cfg(any(feature = "http", feature = "lambda", feature = "serve"))]
+#[cfg(any(feature = "http", feature = "lambda", feature = "queue", feature = "serve"))]
 mod jitter;
 #[cfg(feature = "lambda")]
 mod lambda;
@@ -22,6 +22,8 @@ pub mod local;
 mod mail;
 #[cfg(feature = "serve")]
 pub mod push;
+#[cfg(feature = "queue")]
+mod queue;
 #[cfg(any(feature = "http", feature = "lambda"))]
 mod rate;
 #[cfg(feature = "slurm")]
@@ -88,16 +90,33 @@ pub const RUNTIMES: &[Row] = &[
     Row { scheme: "https", doc: "the same, encrypted", open: http::open },
     #[cfg(feature = "lambda")]
     Row { scheme: "lambda", doc: "functions of AWS Lambda", open: lambda::open },
+    #[cfg(feature = "queue")]
+    Row { scheme: "queue", doc: "hosts that pull from a queue of NATS", open: queue::open },
     #[cfg(feature = "slurm")]
     Row { scheme: "slurm", doc: "job arrays of a Slurm cluster", open: slurm::open },
 ];
 
 /// Variables that runtimes go by. AWS's SDK reads its own.
-pub const VARIABLES: &[&str] = &["GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS"];
+pub const VARIABLES: &[&str] = &[
+    "GCE_METADATA_HOST",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "NATS_CA",
+    "NATS_CERT",
+    "NATS_CREDS",
+    "NATS_KEY",
+    "NATS_PASSWORD",
+    "NATS_TOKEN",
+    "NATS_USER",
+];
 
 /// Runtimes that this build could have: the scheme, and the feature that it is behind.
-const FEATURES: &[(&str, &str)] =
-    &[("http", "http"), ("https", "http"), ("lambda", "lambda"), ("slurm", "slurm")];
+const FEATURES: &[(&str, &str)] = &[
+    ("http", "http"),
+    ("https", "http"),
+    ("lambda", "lambda"),
+    ("queue", "queue"),
+    ("slurm", "slurm"),
+];
 
 // === impl Context ===
 

@@ -29,7 +29,7 @@ const PREFIX: &str = "SAMARA_HOST_";
 const DRIVERS: [&str; 2] = ["SAMARA_HOST_CALL", "SAMARA_HOST_PROGRAM"];
 
 /// Variables of ours that the host knows.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "SAMARA_HOST_ARRAY",
     "SAMARA_HOST_ARRAY_HASH",
     "SAMARA_HOST_ARRAY_TICKET",
@@ -42,6 +42,7 @@ const KNOWN: [&str; 20] = [
     "SAMARA_HOST_ISOLATE",
     "SAMARA_HOST_LISTEN",
     "SAMARA_HOST_LOG",
+    "SAMARA_HOST_QUEUE",
     "SAMARA_HOST_SECRETS",
     "SAMARA_HOST_SLOTS",
     "SAMARA_HOST_STORES",
@@ -452,6 +453,8 @@ mod tests {
         assert_eq!(read(&[("K_SERVICE", "s"), ("PORT", "80")]).ok().unwrap().place.name, "knative");
         let said = [("K_SERVICE", "s"), ("SAMARA_HOST_AS", "http")];
         assert_eq!(read(&said).ok().unwrap().place.name, "http");
+        let said = [("SAMARA_HOST_QUEUE", "queue://a"), ("PORT", "80")];
+        assert_eq!(read(&said).ok().unwrap().place.name, "queue");
     }
 
     #[test]

@@ -36,12 +36,6 @@ pub(crate) struct Manifest {
     calls: Vec<Call>,
 }
 
-/// The hash of an object, as manifests and starters write it.
-#[cfg(any(test, feature = "slurm"))]
-pub(crate) fn hash_of(bytes: &[u8]) -> String {
-    ComponentId::of(bytes).to_string()
-}
-
 // === impl Manifest ===
 
 impl Manifest {
@@ -125,6 +119,7 @@ fn check(call: &Call) -> Result<(), &'static str> {
 #[cfg(all(test, feature = "serve"))]
 mod tests {
     use super::*;
+    use crate::mail::hash_of;
 
     fn call(name: u32) -> Call {
         let hash = Some(hash_of(b"abc"));

@@ -16,7 +16,7 @@ mod serve;
 #[cfg(feature = "serve")]
 pub(crate) use self::dialect::SURROUNDINGS;
 #[cfg(feature = "slurm")]
-pub(crate) use self::manifest::{Manifest, hash_of};
+pub(crate) use self::manifest::Manifest;
 
 /// The variable that names the manifest.
 pub(crate) const MANIFEST: &str = "SAMARA_HOST_ARRAY";

@@ -95,7 +95,7 @@ impl Source {
                 let found = found.ok_or_else(|| {
                     Error::new(ErrorKind::Lost, format!("the batch was removed from {url}"))
                 })?;
-                let is_other = |hash: &String| ComponentId::of(&found).to_string() != *hash;
+                let is_other = |hash: &String| hash_of(&found) != *hash;
                 match hash.as_ref().is_some_and(is_other) {
                     false => Ok(found),
                     true => {
@@ -106,6 +106,11 @@ impl Source {
             }
         }
     }
+}
+
+/// The hash of an object, as whoever names one in a message or a manifest writes it.
+pub(crate) fn hash_of(bytes: &[u8]) -> String {
+    ComponentId::of(bytes).to_string()
 }
 
 pub(crate) fn encode(bytes: &[u8]) -> String {

@@ -14,7 +14,7 @@
 //! | `outgoing.rs` | frames on their way back |
 
 #![cfg_attr(
-    not(all(feature = "lambda-serve", feature = "slurm")),
+    not(all(feature = "lambda-serve", feature = "queue", feature = "slurm")),
     allow(dead_code, unused_imports, reason = "no runtime alone needs all of it")
 )]
 
@@ -32,7 +32,7 @@ mod wanted;
 
 #[cfg(feature = "mail")]
 pub(crate) use self::call::below;
-pub(crate) use self::call::{Call, Source, Ticket, decode, encode};
+pub(crate) use self::call::{Call, Source, Ticket, decode, encode, hash_of};
 #[cfg(feature = "serve")]
 pub(crate) use self::desk::{Begun, Desk, Pace, check_places, pass_on};
 #[cfg(feature = "mail")]

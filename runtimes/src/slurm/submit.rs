@@ -11,8 +11,8 @@ use samara_core::{Depot, Error, ErrorKind};
 
 use super::commands::Asked;
 use super::config::Config;
-use crate::array::{HASH, MANIFEST, Manifest, TICKET, hash_of};
-use crate::mail::{Call, Source, Ticket};
+use crate::array::{HASH, MANIFEST, Manifest, TICKET};
+use crate::mail::{Call, Source, Ticket, hash_of};
 
 /// How long before its time limit a host is told to end: a little more than it takes to give back what
 /// is undone. Slurm by itself tells it to steps alone, and the host is none.

@@ -10,4 +10,4 @@ mod server;
 
 pub use crate::google::Google;
 pub use crate::proxy::{Fault, Proxy};
-pub use crate::server::{FAST, HAPROXY, LAMBDA_EMULATOR, SERVERS, SLURM, Server, Spec};
+pub use crate::server::{FAST, HAPROXY, LAMBDA_EMULATOR, NATS, SERVERS, SLURM, Server, Spec};

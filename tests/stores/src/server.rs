@@ -168,6 +168,10 @@ pub const LAMBDA_EMULATOR: Spec = Spec {
 /// Not a store, but a cluster that hosts run on.
 pub const SLURM: Spec = Spec { name: "slurm", ..LAMBDA_EMULATOR };
 
+/// Not a store, but started alike: a broker, whose queue is a runtime's.
+pub const NATS: Spec =
+    Spec { name: "nats", room: "../../runtimes", settings: &[], exceptions: NONE, skips: &[] };
+
 /// Not a store, but what stands before one, and admits so many requests a second.
 pub const HAPROXY: Spec =
     Spec { name: "haproxy", room: ".", settings: &[], exceptions: NONE, skips: &[] };

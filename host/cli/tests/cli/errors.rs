@@ -382,7 +382,7 @@ fn objects_and_stores_that_are_not_there_are_named() {
         &expect![[r#"
             exit 2
             error: a setting is wrong:
-              --runtime: runtime: no runtime of this build is called `moon:`; there are: local:, http:, https:, lambda:, slurm:
+              --runtime: runtime: no runtime of this build is called `moon:`; there are: local:, http:, https:, lambda:, queue:, slurm:
         "#]],
     );
     run(

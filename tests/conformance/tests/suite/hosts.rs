@@ -13,6 +13,7 @@ use samara::Executor;
 use samara_conformance::Settings;
 use samara_core::{Clock as _, SystemClock};
 use samara_hosts::lambda::{self, Lambda};
+use samara_hosts::nats::{LOGIN, Nats};
 use samara_programs as programs;
 use samara_stores::{Fault, Proxy, secrets};
 
@@ -70,12 +71,24 @@ impl Host {
 
     /// The same, with so long to finish when it is told to end.
     fn start_for(address: &str, slots: usize, grace: &str, variables: &[(&str, &str)]) -> Self {
+        let place = ["--as", "http", "--listen", address, "--grace", grace];
+        Self::start_as(&place, slots, variables)
+    }
+
+    /// One that pulls from a queue.
+    pub(crate) fn start_pulling(nats: &Nats, slots: usize) -> Self {
+        let url = nats.url();
+        let queue = [("SAMARA_HOST_QUEUE", url.as_str())];
+        Self::start_as(&["--grace", "2s"], slots, &[&queue, &LOGIN[..]].concat())
+    }
+
+    fn start_as(place: &[&str], slots: usize, variables: &[(&str, &str)]) -> Self {
         // What a host says that has credentials of stores is searched for them.
         let is_searched = variables.iter().any(|(name, _)| *name == "SAMARA_HOST_STORES");
         let level = if is_searched { "debug" } else { "warn" };
         let mut command = Command::new(program());
-        command.args(["--as", "http", "--with-parent", "--log", level, "--listen", address]);
-        command.args(["--slots", &slots.to_string(), "--grace", grace]);
+        command.args(place).args(["--with-parent", "--log", level]);
+        command.args(["--slots", &slots.to_string()]);
         command.env_clear();
         command.env("SAMARA_HOST_CACHE_DIR", cache()).env("XDG_CACHE_HOME", user_cache());
         command.envs(variables.iter().copied());

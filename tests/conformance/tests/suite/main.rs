@@ -21,12 +21,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use samara::{Component, Executor};
 use samara_conformance::{Case, Needs, Settings, Suite, Verdict, cases};
 use samara_hosts::lambda::Lambda;
-use samara_stores::{Server, Spec, secrets};
+use samara_hosts::nats::{self, Nats};
+use samara_stores::{NATS, Server, Spec, secrets};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<ExitCode> {
-    samara_hosts::lambda::with_credentials(&[]);
+    let login = nats::LOGIN.map(|(name, said)| (name, said.to_owned()));
+    samara_hosts::lambda::with_credentials(&login);
     samara_conformance::hide_expected_panics();
     let arguments = Arguments::from_args();
     let directory = tempfile::Builder::new().prefix("samara-suite-").tempdir()?;
@@ -44,11 +46,12 @@ fn main() -> Result<ExitCode> {
         all.add(pair, suite);
     }
     let hosts = all.add_elsewhere(file)?;
+    let queue = all.add_queue(file)?;
     let (_server, far) = all.add_far()?.unzip();
     let All { arguments, suites, trials, .. } = all;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What nobody waits for any more may still be under way there.
-    drop((hosts, far));
+    drop((hosts, queue, far));
     let left = left_in_the_end(directory.path(), &suites)?;
     let is_clean = secrets::verdict(&mut std::io::stdout())?;
     if !left.is_empty() && !conclusion.has_failed() {
@@ -100,6 +103,9 @@ struct All {
 
 /// A store behind a network and hosts that reach it, which end with this value.
 type Far = (Arc<Server>, (Option<hosts::Host>, Option<Lambda>));
+
+/// Hosts that pull from a queue, and its broker, which end with this value.
+type Pool = ([hosts::Host; 2], Nats);
 
 /// Hosts of some pairs, which end with this value.
 type Hosts = (Option<[hosts::Host; 2]>, Option<Lambda>, Option<hosts::Host>);
@@ -162,6 +168,25 @@ impl All {
             self.add(OWN, Arc::new(Suite::open(settings)?));
         }
         Ok((hosts, functions, own))
+    }
+
+    /// Adds the pair whose hosts pull from a queue, where its server is installed.
+    #[allow(clippy::print_stdout, reason = "a word to the reader")]
+    fn add_queue(&mut self, store: &str) -> Result<Option<Pool>> {
+        if !is_named(&self.arguments, QUEUE) {
+            return Ok(None);
+        }
+        if !Nats::is_installed() {
+            let said = format!("skipped: {QUEUE}: try {} install", NATS.script().display());
+            println!("{said}");
+            return if is_all() { Err(said.into()) } else { Ok(None) };
+        }
+        let nats = Nats::start();
+        let hosts = [(); 2].map(|()| hosts::Host::start_pulling(&nats, HOST_SLOTS));
+        let mut settings = settings(&self.programs, store);
+        settings.builder = settings.builder.runtime(nats.url());
+        self.add(QUEUE, Arc::new(Suite::open(settings)?));
+        Ok(Some((hosts, nats)))
     }
 
     /// Adds the pairs whose store is behind a network, where its server is installed.
@@ -232,6 +257,7 @@ const PROCESSES: &str = "processes+file";
 const HTTP: &str = "http+file";
 const LAMBDA: &str = "lambda+file";
 const OWN: &str = "own+file";
+const QUEUE: &str = "queue+file";
 
 /// Slots of each host: cases run side by side, and several have tasks that take all the time they
 /// get. Each case's driver uses two.

@@ -46,6 +46,7 @@ pub const TARGET: Target = Target {
         "\u{0}",
         "ü",
         "b3:",
+        "queue:",
     ],
     bytes_max: 1 << 10,
     time_max: Duration::from_secs(5),

@@ -21,6 +21,8 @@ mod lambda_cancel;
 mod own;
 mod platform;
 mod pushed;
+mod queue;
+mod queue_tenants;
 mod reach;
 mod tenants;
 mod tls;
@@ -29,6 +31,7 @@ mod whole;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+use samara_hosts::nats::{self, Nats};
 
 use crate::platform::{PLATFORMS, Platform};
 
@@ -36,7 +39,8 @@ use crate::platform::{PLATFORMS, Platform};
 type Check = fn(&Platform);
 
 fn main() -> ExitCode {
-    samara_hosts::lambda::with_credentials(&doors::variables());
+    let login = nats::LOGIN.map(|(name, said)| (name, said.to_owned()));
+    samara_hosts::lambda::with_credentials(&[&doors::variables()[..], &login].concat());
     samara_conformance::hide_expected_panics();
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
@@ -72,17 +76,22 @@ fn main() -> ExitCode {
         fallback::CHECKS.iter().map(|(name, check)| (format!("fallback::{name}"), check));
     let http2 = http2::CHECKS.iter().map(|(name, check)| (format!("http2::{name}"), check));
     let array = array::CHECKS.iter().map(|(name, check)| (format!("array::{name}"), check));
-    let lambda = lambda.chain(fallback).chain(http2).chain(array);
+    let queue = queue::CHECKS.iter().chain(queue_tenants::CHECKS);
+    let queue = queue.map(|(name, check)| (format!("queue::{name}"), check));
+    let lambda = lambda.chain(fallback).chain(http2).chain(array).chain(queue);
     let ours =
         lambda.chain(gateway).chain(doors).chain(tenants).chain(isolated).chain(tls).chain(bounds);
     for (name, check) in ours {
         let lacks_openssl = name.contains("commands_of_the_guide") && !tls::has_openssl();
         let lacks_server = name.contains("objects_of_s3") && !reach::s3_server().is_installed();
+        let lacks_broker = name.starts_with("queue::") && !Nats::is_installed();
         let trial = Trial::test(name, || {
             check();
             Ok(())
         });
-        trials.push(trial.with_ignored_flag(lacks_openssl || lacks_server && !is_all()));
+        trials.push(
+            trial.with_ignored_flag(lacks_openssl || (lacks_server || lacks_broker) && !is_all()),
+        );
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

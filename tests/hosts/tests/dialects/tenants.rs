@@ -70,6 +70,11 @@ pub(crate) fn isolated(check: fn()) {
     check();
 }
 
+/// How hosts of this thread isolate their tenants.
+pub(crate) fn isolation() -> &'static str {
+    if ISOLATES.get() { "tenant" } else { "none" }
+}
+
 const AUDIENCE: &str = "https://hosts.example";
 
 /// Rounds of a short task: some 20 ms.
@@ -188,12 +193,12 @@ pub(crate) fn claims(tenant: &str) -> Claims {
     }
 }
 
-fn ticket(pair: &KeyPair, tenant: &str) -> String {
+pub(crate) fn ticket(pair: &KeyPair, tenant: &str) -> String {
     issue(&pair.private_pem, &claims(tenant)).unwrap()
 }
 
 #[track_caller]
-fn denied(result: Result<impl std::fmt::Debug, Error>, named: &str) {
+pub(crate) fn denied(result: Result<impl std::fmt::Debug, Error>, named: &str) {
     let error = result.expect_err("it is not allowed").to_string();
     assert!(error.contains(named), "{error}");
 }
