@@ -54,11 +54,6 @@ pub(crate) const ISOLATED: &[(&str, fn())] = &[
     ("a_tenants_tasks_start_no_jobs_and_are_told_so", || isolated(nested)),
 ];
 
-/// How hosts of this thread are to keep tenants apart.
-pub(crate) fn isolation() -> &'static str {
-    if ISOLATES.get() { "tenant" } else { "none" }
-}
-
 thread_local! {
     /// Whether hosts of this thread have a process for each tenant.
     static ISOLATES: Cell<bool> = const { Cell::new(false) };
