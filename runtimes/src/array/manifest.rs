@@ -2,9 +2,8 @@
 //! workers binds them to by its hash. It has no ticket in it, nor anything else that is secret.
 
 use bytes::Bytes;
-use samara_core::ComponentId;
 #[cfg(feature = "serve")]
-use samara_core::{Error, ErrorKind};
+use samara_core::{ComponentId, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::mail::Call;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+#[cfg(feature = "serve")]
+use samara_core::Depot;
 #[cfg(feature = "mail")]
 use samara_core::{Batch, layout};
-#[cfg(feature = "serve")]
-use samara_core::{ComponentId, Depot};
-use samara_core::{Error, ErrorKind};
+use samara_core::{ComponentId, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 /// A tenant's ticket, which is not shown.
