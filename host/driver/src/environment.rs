@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 /// What the driver takes from its environment.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Environment {
     pub(crate) working_directory: Option<PathBuf>,
     pub(crate) cache_dir: Option<PathBuf>,
@@ -24,7 +25,7 @@ pub(crate) struct Environment {
 }
 
 /// What settings are read from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct SettingsEnvironment {
     pub(crate) working_directory: Option<PathBuf>,
     /// The user's directory of configuration.
@@ -78,6 +79,32 @@ impl Environment {
     }
 }
 
+/// Variables hold passwords too: their names are shown.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_stores: Vec<&String> = self.store_variables.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Environment")
+            .field("working_directory", &self.working_directory)
+            .field("cache_dir", &self.cache_dir)
+            .field("host_program", &self.host_program)
+            .field("store_variables", &of_stores)
+            .field("runtime_variables", &self.runtime_variables.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A token may be among the variables: their names are shown.
+impl fmt::Debug for SettingsEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&OsString> = self.variables.iter().map(|(name, _)| name).collect();
+        f.debug_struct("SettingsEnvironment")
+            .field("working_directory", &self.working_directory)
+            .field("config_dir", &self.config_dir)
+            .field("variables", &names)
+            .finish()
+    }
+}
+
 /// The host's program beside this one, or where cargo puts it beside tests and examples.
 fn host_program() -> Option<PathBuf> {
     let this = env::current_exe().ok()?;
@@ -105,4 +132,24 @@ fn runtime_variables() -> BTreeMap<String, String> {
 #[allow(clippy::disallowed_methods, reason = "the driver's edge: called by constructors alone")]
 fn absolute(name: &str) -> Option<PathBuf> {
     env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_of_a_variable_is_shown() {
+        let password = || "hunter2".to_owned();
+        let mut environment = Environment::read();
+        environment.store_variables.push(("OS_PASSWORD".to_owned(), password()));
+        environment.runtime_variables.insert("NATS_PASSWORD".to_owned(), password());
+        let mut settings = SettingsEnvironment::read("SAMARA_");
+        settings.variables.push(("SAMARA_TOKEN".into(), password().into()));
+        let shown = format!("{environment:?} {settings:?}");
+        for name in ["OS_PASSWORD", "NATS_PASSWORD", "SAMARA_TOKEN"] {
+            assert!(shown.contains(name), "{shown}");
+        }
+        assert!(!shown.contains(&password()), "{shown}");
+    }
 }
