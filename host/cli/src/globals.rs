@@ -18,8 +18,8 @@ pub(crate) struct Globals {
     #[arg(long, value_name = "NAME", global = true, display_order = 93)]
     profile: Option<String>,
 
-    /// Where tasks run: `local:`, this process, by default; `http://HOST`, `lambda://NAME`, or several
-    /// in order, `FIRST or SECOND`.
+    /// Where tasks run: `local:`, this process, by default; `http://HOST`, `lambda://NAME`,
+    /// `slurm://PARTITION`, `queue://HOST`, or several in order, `FIRST or SECOND`.
     #[arg(long, value_name = "URL", global = true, display_order = 94)]
     runtime: Option<String>,
 
