@@ -1,8 +1,7 @@
 //! A function of Lambda, with the patience that it needs: that AWS has too many under way, or
 //! trouble of its own, loses nothing.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use samara_core::{Error, ErrorKind};
@@ -13,7 +12,7 @@ use super::config::Config;
 use super::event::{Ask, ENDING, Event, Reply};
 use super::sending::{Function, Unsent};
 use crate::jitter::jitter;
-use crate::mail::Ticket;
+use crate::mail::{Names, Ticket};
 
 /// The first wait where AWS refuses and says no time; doubles with each further refusal.
 const AGAIN_FIRST: Duration = Duration::from_millis(100);
@@ -35,9 +34,7 @@ pub(super) struct Door {
     ticket: Option<Ticket>,
     /// Whether it was said that functions refuse batches.
     waits: AtomicBool,
-    /// Makes names that nobody else has.
-    random: RandomState,
-    count: AtomicU64,
+    names: Names,
 }
 
 // === impl Door ===
@@ -46,9 +43,8 @@ impl Door {
     /// To the function of a URL, with a ticket where it asks for one. AWS's settings are read with
     /// the first request.
     pub(super) fn new(config: Config, ticket: Option<Ticket>) -> Self {
-        let (random, count) = (RandomState::new(), AtomicU64::new(0));
-        let waits = AtomicBool::new(false);
-        Self { config, function: OnceCell::new(), ticket, waits, random, count }
+        let (waits, names) = (AtomicBool::new(false), Names::default());
+        Self { config, function: OnceCell::new(), ticket, waits, names }
     }
 
     async fn function(&self) -> &Function {
@@ -120,8 +116,7 @@ impl Door {
 
     /// A name that no other batch or function has.
     pub(super) fn name(&self) -> String {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", self.random.hash_one(count))
+        self.names.next()
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `told.rs` | the driver's side: what the frames of an answer tell |
 //! | `inbox.rs` | parts of answers as they come |
 //! | `wanted.rs` | waits that end when the batch is cancelled |
+//! | `names.rs` | names that nobody else has |
 //! | `desk.rs` | the host's side: runs a batch, and passes its frames on |
 //! | `outgoing.rs` | frames on their way back |
 
@@ -23,6 +24,7 @@ mod call;
 mod desk;
 #[cfg(feature = "mail")]
 mod inbox;
+mod names;
 #[cfg(feature = "serve")]
 mod outgoing;
 #[cfg(feature = "mail")]
@@ -37,6 +39,7 @@ pub(crate) use self::call::{Call, Source, Ticket, decode, encode, hash_of};
 pub(crate) use self::desk::{Begun, Desk, Pace, check_places, pass_on};
 #[cfg(feature = "mail")]
 pub(crate) use self::inbox::{Inbox, Part, Parts};
+pub(crate) use self::names::Names;
 #[cfg(feature = "serve")]
 pub(crate) use self::outgoing::{Outgoing, PART_BYTES_MAX};
 #[cfg(feature = "mail")]

@@ -1,8 +1,6 @@
 //! The host's side: one message, from when it is pulled until the broker is told what became of it.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
@@ -13,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::broker::PROGRESS_EVERY;
 use super::message::Message;
-use crate::mail::{Begun, Call, Desk, Outgoing, Pace, Source, pass_on};
+use crate::mail::{Begun, Call, Desk, Names, Outgoing, Pace, Source, pass_on};
 use crate::push::{REQUEST_BYTES_MAX, encoded, undone};
 
 /// How often a batch is begun at most. Where hosts die of it, again and again, its driver is told: it
@@ -40,8 +38,7 @@ const TOLD_MAX: u32 = 5;
 pub(super) struct Hand {
     desk: Desk,
     /// Makes names of runs that no other run has.
-    random: RandomState,
-    count: AtomicU64,
+    names: Names,
 }
 
 /// What the broker is to do with a message.
@@ -59,7 +56,7 @@ enum Fate {
 
 impl Hand {
     pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, random: RandomState::new(), count: AtomicU64::new(0) }
+        Self { desk, names: Names::default() }
     }
 
     pub(super) fn info(&self) -> HostInfo {
@@ -192,7 +189,7 @@ impl Hand {
     }
 
     fn run(&self) -> String {
-        format!("{:016x}", self.random.hash_one(self.count.fetch_add(1, Ordering::Relaxed)))
+        self.names.next()
     }
 }
 

@@ -1,9 +1,8 @@
 //! The driver's side: puts batches into the queue, and waits for their answers.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +20,9 @@ use super::message::{MESSAGE_BYTES_MAX, Message};
 use super::pool::{LOOK_EVERY, Pool};
 use crate::Context;
 use crate::jitter::jitter;
-use crate::mail::{Call, Inbox, Parts, Runs, Source, Ticket, below, cancelled, hash_of, wanted};
+use crate::mail::{
+    Call, Inbox, Names, Parts, Runs, Source, Ticket, below, cancelled, hash_of, wanted,
+};
 
 /// Slots where nothing is said, and no host has said yet what it has: what keeps a few machines busy.
 const SLOTS: usize = 16;
@@ -56,9 +57,7 @@ pub(crate) struct Queue {
     pool: OnceCell<Pool>,
     /// Whether it was said that nobody is there.
     is_alone: AtomicBool,
-    /// Makes names that nobody else has.
-    random: RandomState,
-    count: AtomicU64,
+    names: Names,
 }
 
 /// What goes by way of the store.
@@ -93,8 +92,7 @@ pub(crate) fn open(url: &str, context: &Context) -> Result<Arc<dyn Runtime>, Err
         clock: Arc::clone(&context.clock),
         pool: OnceCell::new(),
         is_alone: AtomicBool::new(false),
-        random: RandomState::new(),
-        count: AtomicU64::new(0),
+        names: Names::default(),
     }))
 }
 
@@ -135,8 +133,7 @@ impl Queue {
 
     /// A name that no other batch has.
     fn name(&self) -> String {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", self.random.hash_one(count))
+        self.names.next()
     }
 
     /// The message of a batch; and the URL of the batch, where it is not in it.

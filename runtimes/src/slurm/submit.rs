@@ -1,10 +1,7 @@
 //! Writes an array down, and hands it to Slurm.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use samara_core::{Depot, Error, ErrorKind};
@@ -12,7 +9,7 @@ use samara_core::{Depot, Error, ErrorKind};
 use super::commands::Asked;
 use super::config::Config;
 use crate::array::{HASH, MANIFEST, Manifest, TICKET};
-use crate::mail::{Call, Source, Ticket, hash_of};
+use crate::mail::{Call, Names, Source, Ticket, hash_of};
 
 /// How long before its time limit a host is told to end: a little more than it takes to give back what
 /// is undone. Slurm by itself tells it to steps alone, and the host is none.
@@ -25,8 +22,7 @@ pub(super) struct Submitter {
     host: PathBuf,
     variables: Vec<(String, String)>,
     ticket: Option<Ticket>,
-    random: RandomState,
-    count: AtomicU64,
+    names: Names,
 }
 
 /// A batch of an array.
@@ -54,15 +50,13 @@ impl Submitter {
             ticket: context.token.clone().map(Ticket),
             config,
             depot,
-            random: RandomState::new(),
-            count: AtomicU64::new(0),
+            names: Names::default(),
         }
     }
 
     /// A name that no other driver gives.
     pub(super) fn name(&self) -> String {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", self.random.hash_one(count))
+        self.names.next()
     }
 
     /// Makes an array of batches, whose objects lie below `calls`; its id, and what it lies in.
