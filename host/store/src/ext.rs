@@ -37,7 +37,8 @@ pub trait StoreExt: Store {
         if_match: Option<&str>,
     ) -> Result<Bytes> {
         let if_match = if_match.map(str::to_owned);
-        self.get(key, GetOptions { range: Some(range), if_match }).await?.bytes().await
+        let options = GetOptions { range: Some(range), if_match, sums: None };
+        self.get(key, options).await?.bytes().await
     }
 
     /// Reads several ranges of one version of an object: near ones in one request, far ones side by
@@ -66,7 +67,7 @@ pub trait StoreExt: Store {
         };
         // The first says which version it is, and the others must be of the same.
         let if_match = if_match.map(str::to_owned);
-        let options = GetOptions { range: Some(first.0.clone()), if_match };
+        let options = GetOptions { range: Some(first.0.clone()), if_match, sums: None };
         let object = self.get(key, options).await?;
         let etag = object.metadata.etag.clone();
         take(first, &object.bytes().await?);

@@ -84,6 +84,7 @@ mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;
 mod store;
+mod sums;
 #[cfg(feature = "swift")]
 mod swift;
 pub mod transfer;
@@ -109,6 +110,7 @@ pub use crate::store::{
     Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
     PutMode, PutOptions, Store, Verb, Writer,
 };
+pub use crate::sums::{Sums, Summing, Wanted};
 
 /// One kind of store.
 #[derive(Clone, Copy, Debug)]

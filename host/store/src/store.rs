@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{Error, Operation, Result, directory};
+use crate::{Error, Operation, Result, Sums, Wanted, directory};
 
 /// Objects under keys.
 ///
@@ -177,6 +177,21 @@ pub trait Writer: fmt::Debug + Send {
     /// `OutOfSpace` and the like; the writer is of no more use then.
     async fn write(&mut self, bytes: Bytes) -> Result<()>;
 
+    /// Which checksums of pieces this store has use for.
+    fn wanted(&self) -> Option<Wanted> {
+        None
+    }
+
+    /// Appends bytes whose checksums are known. Wrong ones are refused by the store.
+    ///
+    /// # Errors
+    ///
+    /// Like [`write`](Self::write).
+    async fn write_summed(&mut self, bytes: Bytes, sums: Sums) -> Result<()> {
+        let _of_no_use = sums;
+        self.write(bytes).await
+    }
+
     /// Completes the object.
     ///
     /// # Errors
@@ -222,6 +237,8 @@ pub struct Object {
     pub range: Range<u64>,
     /// The bytes, in pieces of the store's choice, none of them empty.
     pub body: BoxStream<'static, Result<Bytes>>,
+    /// Of the body, where they were wanted, it comes as one piece, and this store makes some.
+    pub sums: Option<Sums>,
 }
 
 /// How to read an object. The default is all of it, in whichever version.
@@ -232,6 +249,8 @@ pub struct GetOptions {
     pub range: Option<Range<u64>>,
     /// The etag that the object must have.
     pub if_match: Option<String>,
+    /// Which checksums whoever reads has use for. Stores that have bytes pass by anyway make them.
+    pub sums: Option<Wanted>,
 }
 
 /// How to write an object. The default overwrites, and says nothing about the object.
@@ -464,7 +483,7 @@ mod tests {
             for said in [0, 1, late, late + 1, u64::MAX] {
                 let metadata = Metadata { size: said, etag: String::new(), modified_ms: None };
                 let body = stream::iter(pieces.clone().into_iter().take(count).map(Ok)).boxed();
-                let object = Object { metadata, range: 0..said, body };
+                let object = Object { metadata, range: 0..said, body, sums: None };
                 let all = object.bytes().await.unwrap();
                 assert_eq!(all, pieces[..count].concat(), "{count} pieces, {said} bytes said");
             }
@@ -478,7 +497,7 @@ mod tests {
             let lost = Error::AlreadyExists { location: "mem:///a".to_owned() };
             let pieces = [Ok(Bytes::from("a")), Ok(Bytes::from("b")), Err(lost)];
             let body = stream::iter(pieces).boxed();
-            assert!(Object { metadata, range: 0..said, body }.bytes().await.is_err(), "{said}");
+            assert!(Object { metadata, range: 0..said, body, sums: None }.bytes().await.is_err(), "{said}");
         }
     }
 
@@ -499,7 +518,7 @@ mod tests {
         let pieces = ["ab", "cd"].map(|piece| Ok(Bytes::from(piece)));
         let body = futures::stream::iter(pieces).boxed();
         let metadata = Metadata { size: u64::MAX, etag: "1".to_owned(), modified_ms: None };
-        let object = Object { metadata, range: 0..u64::MAX, body };
+        let object = Object { metadata, range: 0..u64::MAX, body, sums: None };
         assert_eq!(object.bytes().await.unwrap(), "abcd");
     }
 }

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use crate::error::shown;
-use crate::{Error, GetOptions, Location, Metadata, PutOptions, Result, Writer};
+use crate::{Error, GetOptions, Location, Metadata, PutOptions, Result, Sums, Writer};
 
 /// What one request asks for. An object of up to twice as much is read by one.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -67,24 +67,24 @@ pub async fn copy_while(
         return Ok(written);
     }
     let mut writer = to.store.writer(&to.key, options).await?;
+    let sums = writer.wanted();
     let rest = ranges(RANGE_BYTES..metadata.size).map(|range| {
-        let (from, etag) = (from.clone(), metadata.etag.clone());
-        by_itself(async move {
-            // In the pieces that come: one large one would be another copy, in new memory.
-            let options = GetOptions::default().range(range).if_match(&etag);
-            let object = from.store.get(&from.key, options).await?;
-            object.body.try_collect::<Vec<Bytes>>().await
-        })
+        let (from, if_match) = (from.clone(), Some(metadata.etag.clone()));
+        let options = GetOptions { range: Some(range), if_match, sums: sums.clone() };
+        by_itself(pieces(from, options))
     });
     let rest = stream::iter(rest).buffered(RANGES_AT_ONCE);
     let rest = rest.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten();
-    let mut parts = object.body.chain(rest).boxed();
+    let mut parts = object.body.map_ok(|part| (part, None)).chain(rest).boxed();
     let mut at = 0;
     let ended = async {
-        while let Some(part) = parts.try_next().await? {
+        while let Some((part, sums)) = parts.try_next().await? {
             let size = part.len() as u64;
             at += size;
-            writer.write(part).await?;
+            match sums {
+                Some(sums) => writer.write_summed(part, sums).await?,
+                None => writer.write(part).await?,
+            }
             if !passed(size) {
                 return Err(Error::generic(shown(to.url()), "the copy was given up"));
             }
@@ -97,6 +97,16 @@ pub async fn copy_while(
     }
     .await;
     finished(writer, ended).await
+}
+
+/// Reads a range, in the pieces that come: one large one would be another copy, in new memory. One
+/// that comes as a whole has its checksums with it, where some are wanted.
+async fn pieces(from: Location, options: GetOptions) -> Result<Vec<(Bytes, Option<Sums>)>> {
+    let object = from.store.get(&from.key, options).await?;
+    let mut sums = object.sums;
+    let pieces: Vec<Bytes> = object.body.try_collect().await?;
+    let mut of_it = |piece: &Bytes| sums.take().filter(|sums| sums.length == piece.len());
+    Ok(pieces.into_iter().map(|piece| (piece.clone(), of_it(&piece))).collect())
 }
 
 /// Writes all of a body, or nothing.

@@ -14,7 +14,7 @@ use super::{TICKET, body};
 use crate::error::shown;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
-    Page, PutMode, PutOptions, Result, Store, StoreExt, Verb, Writer,
+    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Verb, Wanted, Writer,
 };
 
 /// Does what a store does, with patience.
@@ -272,6 +272,15 @@ impl Store for Guard {
 impl Writer for GuardedWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.0.write(bytes).await.map_err(|error| error.during(Operation::Write))
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        self.0.wanted()
+    }
+
+    async fn write_summed(&mut self, bytes: Bytes, sums: Sums) -> Result<()> {
+        let written = self.0.write_summed(bytes, sums).await;
+        written.map_err(|error| error.during(Operation::Write))
     }
 
     async fn finish(self: Box<Self>) -> Result<Metadata> {

@@ -134,7 +134,7 @@ fn object(
         Some(sum) => digest::checked(store.url(key), sum, body),
         None => body,
     };
-    Ok(Object { metadata, range, body })
+    Ok(Object { metadata, range, body, sums: None })
 }
 
 /// Nothing of an object, which must be there nonetheless.
@@ -144,7 +144,7 @@ async fn empty(store: &DalStore, key: &str, options: &GetOptions) -> Result<Obje
         return Err(Error::another_version(store.url(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed() })
+    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed(), sums: None })
 }
 
 pub(super) async fn head(store: &DalStore, key: &str) -> Result<(Metadata, Attributes)> {

@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
 use super::{Place, Version, blocking, buffers};
-use crate::{Error, GetOptions, Object, Result};
+use crate::{Error, GetOptions, Object, Result, Sums, Wanted};
 
 /// Ranges up to this length are read together with opening the file, into one allocation: a
 /// second round to the blocking threads costs as much as reading some 100 KiB.
@@ -36,13 +36,13 @@ pub(super) fn get(place: Place, options: &GetOptions) -> Result<Object> {
     }
     let range = options.range_within(metadata.size);
     let mut reading = Reading { place, file, version, left: range.clone() };
-    let body = if range.end - range.start <= ONE_PIECE_MAX {
-        let bytes = reading.read(ONE_PIECE_MAX)?;
-        stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
+    let (body, sums) = if range.end - range.start <= ONE_PIECE_MAX {
+        let (bytes, sums) = reading.read(ONE_PIECE_MAX, options.sums.as_ref())?;
+        (stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed(), sums)
     } else {
-        reading.into_body()
+        (reading.into_body(), None)
     };
-    Ok(Object { metadata, range, body })
+    Ok(Object { metadata, range, body, sums })
 }
 
 // === impl Place ===
@@ -74,18 +74,27 @@ impl Place {
 // === impl Reading ===
 
 impl Reading {
-    /// Reads the next piece.
-    fn read(&mut self, length_max: u64) -> Result<Bytes> {
+    /// Reads the next piece, and makes checksums of it where some are wanted.
+    fn read(&mut self, length_max: u64, wanted: Option<&Wanted>) -> Result<(Bytes, Option<Sums>)> {
         let length = (self.left.end - self.left.start).min(length_max);
         let length_here = usize::try_from(length).unwrap_or(usize::MAX);
-        let fill = |buffer: &mut [u8]| self.file.read_exact_at(buffer, self.left.start);
+        let (file, start) = (&self.file, self.left.start);
+        let mut sums = None;
+        let fill = |buffer: &mut [u8]| match wanted {
+            None => file.read_exact_at(buffer, start),
+            Some(wanted) => {
+                let fill = |piece: &mut [u8], at| file.read_exact_at(piece, start + at as u64);
+                sums = Some(wanted.fill(buffer, fill)?);
+                Ok(())
+            }
+        };
         let bytes = buffers::filled(length_here, fill).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.place.changed(),
             _ => self.place.error(error),
         })?;
         self.place.check_unchanged(&self.file, self.version)?;
         self.left.start += length;
-        Ok(bytes)
+        Ok((bytes, sums))
     }
 
     fn into_body(self) -> BoxStream<'static, Result<Bytes>> {
@@ -93,7 +102,7 @@ impl Reading {
             if reading.left.is_empty() {
                 return Ok(None);
             }
-            let read = move || reading.read(PIECE).map(|bytes| Some((bytes, reading)));
+            let read = move || reading.read(PIECE, None).map(|(bytes, _)| Some((bytes, reading)));
             blocking(read).boxed().await
         })
         .boxed()

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,6 +35,9 @@ pub(super) struct FileWriter {
     at: u64,
     /// What other threads write meanwhile.
     writes: JoinSet<Result<()>>,
+    /// Held by the one that writes. The kernel lets one write to a file at a time as well, but the
+    /// others keep processors busy until it is their turn.
+    turn: Arc<Mutex<()>>,
     /// Whether somebody waits for those. Who does not wait to the end does not know what is written.
     is_waited_for: bool,
 }
@@ -42,8 +45,8 @@ pub(super) struct FileWriter {
 /// Bytes that a writer gathers before it writes them.
 const PENDING_MAX: usize = 2 << 20;
 
-/// Pieces of as many bytes that are written at the same moment: a thread copies into memory more
-/// slowly than bytes come from a near server. They are all that a writer holds.
+/// Pieces of as many bytes that are written or wait for that: a thread copies into memory more slowly
+/// than bytes come from a near server. They are all that a writer holds.
 const WRITES_AT_ONCE: usize = 3;
 
 /// Names to try before giving up; with 64 random bits the second is hardly ever needed.
@@ -178,6 +181,7 @@ impl FileWriter {
             pending_length: 0,
             at: 0,
             writes: JoinSet::new(),
+            turn: Arc::default(),
             is_waited_for: false,
         }
     }
@@ -188,9 +192,11 @@ impl FileWriter {
             return Err(Error::generic(&self.url, "the writer failed or was interrupted before"));
         };
         let (place, file) = (temporary.place.clone(), Arc::clone(&temporary.file));
+        let turn = Arc::clone(&self.turn);
         let (pending, mut at) = (std::mem::take(&mut self.pending), self.at);
         self.at += std::mem::take(&mut self.pending_length) as u64;
         self.writes.spawn_blocking(move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             for bytes in pending {
                 file.write_all_at(&bytes, at).map_err(|error| place.write_error(error))?;
                 at += bytes.len() as u64;

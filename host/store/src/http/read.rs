@@ -60,13 +60,13 @@ pub(crate) fn asked(
         return Err(Error::generic(location, "the answer is not the range that was asked for"));
     }
     if range.is_empty() {
-        return Ok(Object { metadata, range, body: stream::empty().boxed() });
+        return Ok(Object { metadata, range, body: stream::empty().boxed(), sums: None });
     }
     let body = match sent == range {
         true => body,
         false => window::of(body, range.start - sent.start..range.end - sent.start),
     };
-    Ok(Object { metadata, range, body })
+    Ok(Object { metadata, range, body, sums: None })
 }
 
 /// Nothing of an object, which must be there nonetheless.
@@ -76,7 +76,7 @@ async fn empty(store: &HttpStore, key: &str, options: &GetOptions) -> Result<Obj
         return Err(Error::another_version(store.shown(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed() })
+    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed(), sums: None })
 }
 
 /// An object whose length is not said: it is counted.

@@ -124,7 +124,7 @@ impl Store for MemStore {
         let within = |offset| usize::try_from(offset).unwrap_or(bytes.len());
         let part = bytes.slice(within(range.start)..within(range.end));
         let body = stream::iter((!part.is_empty()).then_some(Ok(part))).boxed();
-        Ok(Object { metadata, range, body })
+        Ok(Object { metadata, range, body, sums: None })
     }
 
     async fn head(&self, key: &str) -> Result<Metadata> {

@@ -223,9 +223,9 @@ impl Store for RedisStore {
             return Err(Error::another_version(location));
         }
         let metadata = Metadata { size, etag, modified_ms: None };
-        let range = GetOptions { range: options.range, if_match: None }.range_within(size);
+        let range = GetOptions { range: options.range, ..GetOptions::default() }.range_within(size);
         let body = stream::iter(Some(Ok(Bytes::from(bytes))).filter(|_| !range.is_empty())).boxed();
-        Ok(Object { metadata, range, body })
+        Ok(Object { metadata, range, body, sums: None })
     }
 
     async fn head(&self, key: &str) -> Result<Metadata> {

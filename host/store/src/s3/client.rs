@@ -1,5 +1,7 @@
 //! From settings to a client of the SDK.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -76,7 +78,9 @@ fn one_of(options: &Options, name: &str, values: &[&str]) -> Result<(), String> 
 }
 
 /// Finds region and credentials, and makes a client. Makes no connection to the store.
-pub(super) async fn connect(options: &Options) -> Client {
+///
+/// `were_signed` says from then on whether bodies were part of the newest signature.
+pub(super) async fn connect(options: &Options, were_signed: &Arc<AtomicBool>) -> Client {
     let shared = loader(options).load().await;
     let mut builder = Builder::from(&shared);
     let endpoint = options.get("endpoint");
@@ -95,7 +99,8 @@ pub(super) async fn connect(options: &Options) -> Client {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
     let signed = options.flag("sign_bodies").ok().flatten();
-    Client::from_conf(builder.interceptor(Bodies { signed }).build())
+    let bodies = Bodies { signed, were_signed: Arc::clone(were_signed) };
+    Client::from_conf(builder.interceptor(bodies).build())
 }
 
 /// Patience is the [`Guard`](crate::Guard)'s: the SDK's own would hide a store's complaints from

@@ -14,6 +14,8 @@
 //! | `error.rs` | from the SDK's errors to ours |
 //! | `read.rs`, `list.rs`, `write.rs` | the operations |
 //! | `upload.rs` | objects in pieces |
+//! | `sums.rs` | checksums of pieces that are made while they are read |
+//! | `signing.rs` | whether bodies are part of signatures |
 //! | `conditions.rs` | which conditional writes can be relied on |
 
 mod client;
@@ -22,6 +24,7 @@ mod error;
 mod list;
 mod read;
 mod signing;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -29,6 +32,7 @@ mod write;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,6 +71,8 @@ struct Bucket {
     /// Made at the first request, because finding credentials and region may take some.
     client: OnceCell<Client>,
     kept: OnceCell<Kept>,
+    /// Whether bodies were part of the newest signature.
+    were_signed: Arc<AtomicBool>,
 }
 
 fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
@@ -86,6 +92,7 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
         patience: Arc::clone(opening.patience),
         client: OnceCell::new(),
         kept: OnceCell::new(),
+        were_signed: Arc::default(),
     }))))
 }
 
@@ -93,7 +100,8 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
 
 impl S3Store {
     async fn client(&self) -> Result<&Client> {
-        Ok(self.0.client.get_or_init(|| client::connect(&self.0.options)).await)
+        let connect = || client::connect(&self.0.options, &self.0.were_signed);
+        Ok(self.0.client.get_or_init(connect).await)
     }
 
     fn bucket(&self) -> &str {

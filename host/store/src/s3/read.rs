@@ -51,7 +51,7 @@ pub(super) async fn get(store: &S3Store, key: &str, options: GetOptions) -> Resu
     if from != range.start || length != range.end - range.start {
         body = window::of(body, range.start - from..range.end - from);
     }
-    Ok(Object { metadata, range, body })
+    Ok(Object { metadata, range, body, sums: None })
 }
 
 /// Nothing of an object, which must be there nonetheless.
@@ -61,7 +61,7 @@ async fn empty(store: &S3Store, key: &str, options: &GetOptions) -> Result<Objec
         return Err(Error::another_version(store.url(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed() })
+    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed(), sums: None })
 }
 
 pub(super) async fn head(store: &S3Store, key: &str) -> Result<(Metadata, Attributes)> {

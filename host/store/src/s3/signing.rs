@@ -4,6 +4,9 @@
 //! else changes a body, and the checksum that goes with it is signed; over plain HTTP nothing else
 //! holds the body against who is between.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -17,7 +20,13 @@ const CHECKSUM: &str = "x-amz-checksum-";
 pub(super) struct Bodies {
     /// What was said; else it goes by the request.
     pub(super) signed: Option<bool>,
+    /// Whether a body was signed, or would have been, in the newest request.
+    pub(super) were_signed: Arc<AtomicBool>,
 }
+
+/// Signs a body by its hash, which is known.
+#[derive(Debug)]
+pub(super) struct Known(pub(super) [u8; 32]);
 
 // === impl Bodies ===
 
@@ -41,18 +50,43 @@ impl Intercept for Bodies {
     ) -> Result<(), BoxError> {
         let request = context.request();
         let has_checksum = request.headers().iter().any(|(name, _)| name.starts_with(CHECKSUM));
-        // What the SDK has decided by itself, for a body that is not in memory, stays.
-        let is_open = cfg.load::<PayloadSigningOverride>().is_none();
-        if request.method() == "PUT" && is_open && !self.are_signed(request.uri(), has_checksum) {
+        let are_signed = self.are_signed(request.uri(), has_checksum);
+        self.were_signed.store(are_signed, Ordering::Relaxed);
+        if request.method() == "PUT" && is_open(cfg) && !are_signed {
             cfg.interceptor_state().store_put(PayloadSigningOverride::unsigned_payload());
         }
         Ok(())
     }
 }
 
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Known {
+    fn name(&self) -> &'static str {
+        "Known"
+    }
+
+    fn read_before_signing(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if is_open(cfg) {
+            let hash = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+            cfg.interceptor_state().store_put(PayloadSigningOverride::Precomputed(hash));
+        }
+        Ok(())
+    }
+}
+
+/// What the SDK has decided by itself, for a body that is not in memory, stays.
+fn is_open(cfg: &ConfigBag) -> bool {
+    cfg.load::<PayloadSigningOverride>().is_none()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::Settings;
@@ -89,7 +123,7 @@ mod tests {
         let seen = Seen::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let put = client::connect(&options).await.put_object().bucket("b").key("k");
+            let put = client::connect(&options, &Arc::default()).await.put_object().bucket("b").key("k");
             let put = put.body(b"abc".to_vec().into()).customize().interceptor(seen.clone());
             put.send().await.unwrap_err();
         });

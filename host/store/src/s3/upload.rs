@@ -5,20 +5,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
-use super::{S3Store, conditions, error, read, write};
+use super::{S3Store, conditions, error, read, signing, sums, write};
 use crate::adapters::{TICKET, random};
 use crate::key::encoded;
 use crate::{
-    Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Writer,
+    Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Sums, Wanted, Writer,
     transfer,
 };
 
@@ -52,6 +55,8 @@ pub(super) struct Upload {
     under_way: JoinSet<Result<CompletedPart>>,
     done: BTreeMap<i32, CompletedPart>,
     failed: bool,
+    /// Whether parts are as long as the pieces of a copy, so that checksums of those are of use.
+    takes_sums: Arc<AtomicBool>,
 }
 
 /// A part that the store copies.
@@ -87,16 +92,20 @@ impl Upload {
             under_way: JoinSet::new(),
             done: BTreeMap::new(),
             failed: false,
+            takes_sums: Arc::new(AtomicBool::new(true)),
         }
     }
 
-    async fn append(&mut self, bytes: Bytes) -> Result<()> {
+    async fn append(&mut self, bytes: Bytes, sums: Sums) -> Result<()> {
         self.size += bytes.len() as u64;
+        if self.gathered.is_empty() && bytes.len() == self.part_bytes() {
+            return self.send(bytes, sums).await;
+        }
         self.gathered_bytes += bytes.len();
         self.gathered.push_back(bytes);
         while self.gathered_bytes >= self.part_bytes() {
             let part = self.take(self.part_bytes());
-            self.send(part).await?;
+            self.send(part, Sums::default()).await?;
         }
         Ok(())
     }
@@ -130,8 +139,8 @@ impl Upload {
         part.freeze()
     }
 
-    /// Sends a part as soon as there is room for it.
-    async fn send(&mut self, part: Bytes) -> Result<()> {
+    /// Sends a part as soon as there is room for it. Checksums of it that are not among these are made.
+    async fn send(&mut self, part: Bytes, sums: Sums) -> Result<()> {
         let id = match &self.id {
             Some(id) => id.clone(),
             None => self.id.insert(self.target.begin().await?).clone(),
@@ -140,8 +149,9 @@ impl Upload {
             self.arrived().await?;
         }
         self.parts += 1;
+        self.takes_sums.store(self.part_bytes() == PART_BYTES, Ordering::Relaxed);
         let (target, number) = (Arc::clone(&self.target), self.parts);
-        self.under_way.spawn(async move { target.part(id, number, part).await });
+        self.under_way.spawn(async move { target.part((&id, number), part, &sums).await });
         Ok(())
     }
 
@@ -191,7 +201,7 @@ impl Upload {
             return guarded.put(key, rest, options.clone()).await;
         }
         if !rest.is_empty() {
-            self.send(rest).await?;
+            self.send(rest, Sums::default()).await?;
         }
         while !self.under_way.is_empty() {
             self.arrived().await?;
@@ -219,12 +229,21 @@ pub(super) async fn copy(
 #[async_trait]
 impl Writer for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.write_summed(bytes, Sums::default()).await
+    }
+
+    fn wanted(&self) -> Option<Wanted> {
+        let bucket = &self.target.store.0;
+        Some(sums::wanted(&bucket.options, &bucket.were_signed, &self.takes_sums))
+    }
+
+    async fn write_summed(&mut self, bytes: Bytes, sums: Sums) -> Result<()> {
         if self.failed {
             return Err(Error::generic(self.target.url(), "the upload failed before"));
         }
         // Also where the future is dropped half way.
         self.failed = true;
-        self.append(bytes).await?;
+        self.append(bytes, sums).await?;
         self.failed = false;
         Ok(())
     }
@@ -325,16 +344,24 @@ impl Target {
         id.ok_or_else(|| Error::generic(self.url(), "the store gave the upload no name"))
     }
 
-    async fn part(&self, id: String, number: i32, bytes: Bytes) -> Result<CompletedPart> {
-        let (length, id) = (bytes.len(), &id);
-        self.ask(length, || self.send_part(id.clone(), number, bytes.clone()).boxed()).await
+    async fn part(&self, part: (&str, i32), bytes: Bytes, sums: &Sums) -> Result<CompletedPart> {
+        self.ask(bytes.len(), || self.send_part(part, bytes.clone(), sums).boxed()).await
     }
 
-    async fn send_part(&self, id: String, number: i32, bytes: Bytes) -> Result<CompletedPart> {
+    async fn send_part(
+        &self,
+        (id, number): (&str, i32),
+        bytes: Bytes,
+        sums: &Sums,
+    ) -> Result<CompletedPart> {
         let upload = self.store.client().await?.upload_part().bucket(self.store.bucket());
         let upload = upload.key(&self.key).upload_id(id).part_number(number);
-        let sent = upload.body(bytes.into()).send().await;
-        let output = sent.map_err(|error| error::of(&self.url(), &error))?;
+        let crc32 = sums.crc32.map(|crc32| BASE64_STANDARD.encode(crc32.to_be_bytes()));
+        let mut upload = upload.set_checksum_crc32(crc32).body(bytes.into()).customize();
+        if let Some(hash) = sums.sha256 {
+            upload = upload.interceptor(signing::Known(hash));
+        }
+        let output = upload.send().await.map_err(|error| error::of(&self.url(), &error))?;
         let part = CompletedPart::builder().part_number(number);
         Ok(part
             .set_e_tag(output.e_tag().map(str::to_owned))
