@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 #[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
@@ -16,8 +17,32 @@ use crate::{Error, GetOptions, Location, Metadata, PutOptions, Result, Sums, Wri
 const RANGE_BYTES: u64 = 8 << 20;
 
 /// Ranges of one object on their way at once. With a writer's own buffers this bounds what a copy
-/// holds: 32 MiB and theirs.
-const RANGES_AT_ONCE: usize = 4;
+/// holds: 64 MiB and theirs.
+const RANGES_AT_ONCE: usize = 8;
+
+/// The same where many are copied: what all copies of this process have on their way, 256 MiB, is
+/// divided among them, but each has two.
+const RANGES_IN_ALL: usize = 32;
+
+/// Copies in ranges that are under way.
+static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them.
+struct UnderWay;
+
+impl UnderWay {
+    /// Begins one; how many ranges it may have on their way.
+    fn begin() -> (Self, usize) {
+        let copies = COPIES.fetch_add(1, Ordering::Relaxed) + 1;
+        (Self, (RANGES_IN_ALL / copies).clamp(2, RANGES_AT_ONCE))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        COPIES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Copies an object within a store or between two, and says how many bytes passed as they do. What
 /// a store copies within itself is said at the end.
@@ -68,12 +93,13 @@ pub async fn copy_while(
     }
     let mut writer = to.store.writer(&to.key, options).await?;
     let sums = writer.wanted();
+    let (_until_the_end, ranges_at_once) = UnderWay::begin();
     let rest = ranges(RANGE_BYTES..metadata.size).map(|range| {
         let (from, if_match) = (from.clone(), Some(metadata.etag.clone()));
         let options = GetOptions { range: Some(range), if_match, sums: sums.clone() };
         by_itself(pieces(from, options))
     });
-    let rest = stream::iter(rest).buffered(RANGES_AT_ONCE);
+    let rest = stream::iter(rest).buffered(ranges_at_once);
     let rest = rest.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten();
     let mut parts = object.body.map_ok(|part| (part, None)).chain(rest).boxed();
     let mut at = 0;
@@ -248,6 +274,17 @@ mod tests {
             assert!(!to.store.exists(&to.key).await.unwrap());
         });
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "what was written is removed");
+    }
+
+    /// Others of this process may copy meanwhile, but not so many.
+    #[test]
+    fn many_copies_have_fewer_ranges_each() {
+        let (first, ranges) = UnderWay::begin();
+        assert!((RANGES_AT_ONCE / 2..=RANGES_AT_ONCE).contains(&ranges), "{ranges}");
+        let many: Vec<(UnderWay, usize)> = (0..RANGES_IN_ALL).map(|_| UnderWay::begin()).collect();
+        assert_eq!(many.last().map(|(_, ranges)| *ranges), Some(2));
+        drop((first, many));
+        assert!(UnderWay::begin().1 >= RANGES_AT_ONCE / 2, "those that ended do not count");
     }
 
     #[test]

@@ -154,6 +154,9 @@ impl Patience {
             Ok(ended) => ended,
             Err(_) => Err(Error::unavailable(location, format!("no answer within {time:?}"))),
         };
+        if matches!(ended, Err(Error::Throttled { .. })) {
+            self.limiter.throttled();
+        }
         ended.map_err(|error| error.during(operation))
     }
 
@@ -267,6 +270,21 @@ mod tests {
             let took_then = took(&other).await;
             assert!(took_then > Duration::from_millis(500), "{took_then:?}");
             assert_eq!(took(&elsewhere).await, Duration::ZERO);
+        });
+    }
+
+    /// It is the others' business too, whoever tries again.
+    #[test]
+    fn requests_that_are_made_once_tell_the_limiter_as_well() {
+        paused(async {
+            let patience = Patience::new(Policy::REMOTE);
+            let refused = async { Err::<(), _>(throttled(None)) };
+            patience.once(asked(Operation::Write), refused).await.unwrap_err();
+            let begin = limiter::now();
+            for _ in 0..20 {
+                patience.once(asked(Operation::Write), async { Ok(()) }).await.unwrap();
+            }
+            assert!(begin.elapsed() > Duration::from_millis(500), "{:?}", begin.elapsed());
         });
     }
 

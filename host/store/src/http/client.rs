@@ -8,9 +8,11 @@ use rustls::crypto::CryptoProvider;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Redirects of one request to a store that was set up by who runs this.
+#[cfg(any(feature = "opendal", feature = "swift"))]
 const REDIRECTS_MAX: usize = 10;
 
 /// A client with connections of its own, which it keeps.
+#[cfg(any(feature = "opendal", feature = "swift"))]
 pub(crate) fn client() -> Result<reqwest::Client, String> {
     built(builder().redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX)))
 }

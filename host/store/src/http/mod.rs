@@ -36,6 +36,7 @@ pub(crate) use self::answer::said;
 #[cfg(any(feature = "az", feature = "gs", feature = "swift", feature = "webdav"))]
 pub(crate) use self::answer::{check, unanswered};
 #[cfg(any(feature = "opendal", feature = "swift"))]
+#[cfg(any(feature = "opendal", feature = "swift"))]
 pub(crate) use self::client::client;
 #[cfg(feature = "redis")]
 pub(crate) use self::client::encrypted;

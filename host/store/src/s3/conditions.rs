@@ -114,20 +114,26 @@ async fn in_parts(store: &S3Store, key: &str) -> Result<bool> {
     let create = client.create_multipart_upload().bucket(bucket).key(key);
     let created = create.send().await.map_err(|error| failed(error.into()))?;
     let id = created.upload_id().unwrap_or_default();
-    let part = client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(1);
-    let part = part.body(ByteStream::from_static(b"2")).send().await;
-    let part = part.map_err(|error| failed(error.into()))?;
-    let part = CompletedPart::builder().part_number(1).set_e_tag(part.e_tag().map(str::to_owned));
-    let parts = CompletedMultipartUpload::builder().parts(part.build()).build();
-    let complete = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id);
-    let complete = complete.multipart_upload(parts).if_none_match("*").send().await;
-    let kept = match &complete {
-        Ok(_) => return Ok(false),
-        Err(error) => error::status(error) == Some(412),
+    let completed = async {
+        let part = client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(1);
+        let part = part.body(ByteStream::from_static(b"2")).send().await;
+        let etag = part.map_err(|error| failed(error.into()))?.e_tag().map(str::to_owned);
+        let part = CompletedPart::builder().part_number(1).set_e_tag(etag).build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        let complete = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id);
+        Ok(complete.multipart_upload(parts).if_none_match("*").send().await)
+    };
+    let kept = match completed.await {
+        Ok(Ok(_)) => return Ok(false),
+        Ok(Err(error)) => Ok(error::status(&error) == Some(412)),
+        Err(error) => Err(error),
     };
     let abort = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
-    drop(abort.send().await);
-    Ok(kept)
+    if let Err(error) = abort.send().await {
+        let error = error::of(&store.url(key), &error);
+        tracing::warn!(%error, "an upload that a probe began was left behind");
+    }
+    kept
 }
 
 /// Bytes that are written in a race for a version. A server that looks at the version first and takes

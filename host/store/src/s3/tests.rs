@@ -4,11 +4,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use crc_fast::CrcAlgorithm;
 use futures::TryStreamExt;
+use ring::digest::{SHA256, digest};
 
 use crate::canned::{Canned, answer};
 use crate::{
-    Directory, Entry, Error, ListOptions, Locator, Policy, PutOptions, Settings, Store, StoreExt,
+    Directory, Entry, Error, ListOptions, Location, Locator, Policy, PutOptions, Settings, Store,
+    StoreExt, Sums, transfer,
 };
 
 /// The bucket `b` of this server.
@@ -179,18 +184,23 @@ fn a_missing_bucket_is_named_by_a_write_under_conditions_too() {
     assert!(is_bucket, "{error:?}");
 }
 
+/// The value of a header.
+fn line(head: &str, name: &str) -> Option<String> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.to_owned())
+}
+
+const XML: &str = "Content-Type: application/xml\r\n";
+
 /// One request copies 5 GiB at most.
 #[test]
 fn large_objects_are_copied_by_the_store_in_parts() {
     let ranges = Arc::new(Mutex::new(Vec::new()));
     let copied = Arc::clone(&ranges);
     let server = Canned::start(move |head, body| {
-        let line = |name: &str| {
-            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-            let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.to_owned())
-        };
-        let xml = "Content-Type: application/xml\r\n";
+        let line = |name: &str| line(head, name);
+        let xml = XML;
         match head.split([' ', '?']).next() {
             Some("HEAD") => Some(format!(
                 "HTTP/1.1 200 Canned\r\nContent-Length: {}\r\nETag: \"v1\"\r\n\
@@ -240,4 +250,78 @@ fn large_objects_are_copied_by_the_store_in_parts() {
 
 fn said_of((first, last): (u64, u64)) -> String {
     format!("bytes={first}-{last}")
+}
+
+/// A part as it came: its number, whether what its headers say of it is so, and that.
+type Part = (u32, bool, [Option<String>; 2]);
+
+/// A server that takes an object in parts, and what it was sent.
+fn taking_parts() -> (Canned, Arc<Mutex<Vec<Part>>>) {
+    let parts = Arc::new(Mutex::new(Vec::new()));
+    let came = Arc::clone(&parts);
+    let server = Canned::start(move |head, body| match head.split([' ', '?']).next() {
+        Some("PUT") => {
+            let number = said(head, "partNumber").unwrap().parse().unwrap();
+            let sha256 = digest(&SHA256, body.as_bytes());
+            let sha256: String = sha256.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let crc32 = crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, body.as_bytes());
+            let crc32 = u32::try_from(crc32).unwrap().to_be_bytes();
+            let wanted = [Some(sha256), Some(BASE64_STANDARD.encode(crc32))];
+            let found = ["x-amz-content-sha256", "x-amz-checksum-crc32"].map(|it| line(head, it));
+            came.lock().unwrap().push((number, found == wanted, found));
+            answer(200, "ETag: \"p\"\r\n", "")
+        }
+        Some("POST") if head.contains("uploads") => {
+            let id = "<UploadId>7</UploadId>";
+            let body =
+                format!("<InitiateMultipartUploadResult>{id}</InitiateMultipartUploadResult>");
+            answer(200, XML, &body)
+        }
+        _ => {
+            let etag = "<ETag>\"whole\"</ETag>";
+            let body =
+                format!("<CompleteMultipartUploadResult>{etag}</CompleteMultipartUploadResult>");
+            answer(200, XML, &body)
+        }
+    });
+    (server, parts)
+}
+
+/// Those of most parts are made while they are read: the first is read before there is a writer.
+#[test]
+fn parts_of_a_copied_file_have_their_checksums() {
+    let (server, parts) = taking_parts();
+    let dir = tempfile::tempdir().unwrap();
+    let text: String = (0..u32::from(u16::MAX) * 70).map(|n| format!("{n:07}")).collect();
+    std::fs::write(dir.path().join("long"), &text).unwrap();
+    let from = Locator::new(dir.path()).open("long").unwrap();
+    let to = Location { store: store(&server), key: "k".to_owned() };
+    block_on(transfer::copy(from, to, PutOptions::default(), |_| {})).unwrap();
+    let mut parts = parts.lock().unwrap();
+    parts.sort();
+    let are_right: Vec<(u32, bool)> = parts.iter().map(|part| (part.0, part.1)).collect();
+    let wanted: Vec<(u32, bool)> = (1..=4).map(|number| (number, true)).collect();
+    assert_eq!(are_right, wanted, "{parts:?}");
+}
+
+/// Else they would be made twice.
+#[test]
+fn known_checksums_go_with_their_part() {
+    let (server, parts) = taking_parts();
+    let part = vec![b'x'; 8 << 20];
+    let known = Sums { length: part.len(), crc32: Some(0x0102_0304), sha256: Some([0xab; 32]) };
+    block_on(async {
+        let mut writer = store(&server).writer("k", PutOptions::default()).await.unwrap();
+        writer.write_summed(part.clone().into(), known.clone()).await.unwrap();
+        // Of what is gathered from several pieces nothing is known.
+        writer.write_summed("y".into(), Sums { length: 1, ..known.clone() }).await.unwrap();
+        writer.write_summed(part.into(), known).await.unwrap();
+        writer.finish().await.unwrap();
+    });
+    let mut parts = parts.lock().unwrap();
+    parts.sort();
+    let (_, is_right, said) = &parts[0];
+    assert!(!is_right);
+    assert_eq!(*said, [Some("ab".repeat(32)), Some("AQIDBA==".to_owned())]);
+    assert!(parts.len() == 3 && parts[1].1 && parts[2].1, "{parts:?}");
 }
