@@ -1,6 +1,7 @@
 //! Tests of what only files have: the disk, its faults, links, and changes behind our back.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{self, tests::block_on};
-use crate::{Locator, StoreExt};
+use crate::{Locator, StoreExt, Summing, Sums, Wanted};
 
 fn store() -> (TempDir, FileStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -507,4 +508,32 @@ fn ten_thousand_objects_are_one_page() {
         assert_eq!((page.entries.len(), page.next), (10_000, None));
         assert!(page.entries.is_sorted_by(|a, b| a.key < b.key));
     });
+}
+
+/// Counts bytes.
+struct Counting(usize);
+
+impl Summing for Counting {
+    fn add(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+
+    fn sums(self: Box<Self>) -> Sums {
+        Sums { length: self.0, ..Sums::default() }
+    }
+}
+
+#[test]
+fn what_comes_in_one_piece_has_its_checksums_where_some_are_wanted() {
+    let (dir, store) = store();
+    fs::write(dir.path().join("a"), vec![7; 9 << 20]).unwrap();
+    let wanted = || Some(Wanted::new(|| Box::new(Counting(0))));
+    let get = |range: Range<u64>, sums| {
+        let options = GetOptions { range: Some(range), if_match: None, sums };
+        block_on(store.get("a", options)).unwrap()
+    };
+    let sums = get(5..(8 << 20) + 5, wanted()).sums;
+    assert_eq!(sums, Some(Sums { length: 8 << 20, ..Sums::default() }));
+    assert_eq!(get(0..9 << 20, wanted()).sums, None, "it comes in pieces");
+    assert_eq!(get(0..1, None).sums, None);
 }
