@@ -17,12 +17,15 @@ pub(crate) enum Sum {
     Md5([u8; 16]),
     /// The CRC-32 of Castagnoli.
     Crc32c(u32),
+    /// The CRC-64 of NVMe.
+    Crc64(u64),
 }
 
 /// A checksum in the making.
 pub(crate) enum Summing {
     Md5(Md5),
     Crc32c(Box<crc_fast::Digest>),
+    Crc64(Box<crc_fast::Digest>),
 }
 
 // === impl Sum ===
@@ -52,6 +55,19 @@ impl Sum {
         Some(Self::Crc32c(u32::from_be_bytes(bytes)))
     }
 
+    /// As `x-ms-content-crc64` has it: little-endian.
+    pub(crate) fn crc64_of_base64(text: &str) -> Option<Self> {
+        let bytes = BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok()?;
+        Some(Self::Crc64(u64::from_le_bytes(bytes)))
+    }
+
+    /// The same kind, of bytes that are here.
+    pub(crate) fn of(&self, pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let mut summing = Summing::like(self);
+        pieces.into_iter().for_each(|piece| summing.add(&piece));
+        summing.sum()
+    }
+
     /// Of bytes that are here.
     pub(crate) fn md5_of(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         let mut summing = Summing::md5();
@@ -63,17 +79,27 @@ impl Sum {
         match self {
             Self::Md5(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
             Self::Crc32c(sum) => format!("{sum:08x}"),
+            Self::Crc64(sum) => format!("{sum:016x}"),
         }
     }
 
     /// The error of bytes that have not this sum, which the store says.
     pub(crate) fn check(&self, found: &Self, location: &str) -> Result<()> {
-        if self == found {
-            return Ok(());
+        match self.differs(found) {
+            Some(how) => Err(Error::checksum(location, how)),
+            None => Ok(()),
         }
-        let name = if matches!(self, Self::Md5(_)) { "MD5" } else { "CRC32C" };
-        let text = format!("the {name} is {} by the store, and {} here", self.hex(), found.hex());
-        Err(Error::checksum(location, text))
+    }
+
+    /// How this, which the store says, is another one than that which was found.
+    pub(crate) fn differs(&self, found: &Self) -> Option<String> {
+        let name = match self {
+            Self::Md5(_) => "MD5",
+            Self::Crc32c(_) => "CRC32C",
+            Self::Crc64(_) => "CRC64",
+        };
+        let how = || format!("the {name} is {} by the store, and {} here", self.hex(), found.hex());
+        (self != found).then(how)
     }
 }
 
@@ -91,13 +117,14 @@ impl Summing {
             Sum::Crc32c(_) => {
                 Self::Crc32c(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)))
             }
+            Sum::Crc64(_) => Self::Crc64(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))),
         }
     }
 
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         match self {
             Self::Md5(summing) => summing.update(bytes),
-            Self::Crc32c(summing) => summing.update(bytes),
+            Self::Crc32c(summing) | Self::Crc64(summing) => summing.update(bytes),
         }
     }
 
@@ -109,6 +136,7 @@ impl Summing {
                 let [_, _, _, _, crc @ ..] = summing.finalize().to_be_bytes();
                 Sum::Crc32c(u32::from_be_bytes(crc))
             }
+            Self::Crc64(summing) => Sum::Crc64(summing.finalize()),
         }
     }
 }
@@ -158,6 +186,10 @@ mod tests {
         // RFC 3720, B.4 has no such example; this is the check value of the catalogue of CRCs.
         assert_eq!(crc.sum(), Sum::Crc32c(0xe306_9283));
         assert_eq!(Sum::crc32c_of_base64("4waSgw=="), Some(Sum::Crc32c(0xe306_9283)));
+        // The check value of the same catalogue.
+        let crc = Sum::Crc64(0xae8b_1486_0a79_9888);
+        assert_eq!(crc.of(["1234", "56789"].map(Bytes::from)), crc);
+        assert_eq!(Sum::crc64_of_base64("iJh5CoYUi64="), Some(crc));
         for none in [
             "",
             "x",

@@ -3,7 +3,7 @@
 
 use opendal_core::ErrorKind;
 
-use super::transport::Answer;
+use super::transport::{Answer, Changed};
 use crate::error::redact;
 use crate::{Error, PutMode, Source};
 
@@ -21,6 +21,11 @@ pub(super) fn of(location: &str, error: &opendal_core::Error, answer: Answer) ->
     {
         let why = answer.unsigned.unwrap_or_else(|| super::signed::Unsigned::of(source));
         return why.error(location);
+    }
+    let changed =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<Changed>());
+    if let Some(changed) = changed {
+        return Error::checksum(location, changed.clone());
     }
     let location = location.to_owned();
     let operation = None;

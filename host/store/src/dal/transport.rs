@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
-use opendal_core::{Buffer, HttpBody, HttpTransport};
+use opendal_core::{Buffer, ErrorKind, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 
 use crate::digest::Sum;
@@ -24,6 +24,12 @@ pub(super) struct Answer {
     #[cfg(feature = "signed")]
     pub(super) unsigned: Option<super::signed::Unsigned>,
 }
+
+/// How the checksum of what was received is another one than that of what was sent. It goes with an
+/// error of OpenDAL, which may make requests where `noted` does not see them.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Changed(String);
 
 /// Where keys are exchanged for tokens, if not where the vendor does it.
 pub(crate) const TOKEN_ENDPOINT: Setting = Setting {
@@ -54,6 +60,9 @@ const NOT_SENT: &str = "&ifGenerationNotMatch=samara";
 const MEDIA: &str = "/o?uploadType=media&";
 
 const BYTES: &str = "application/octet-stream";
+
+/// What Azure's URLs of parts of objects have.
+const BLOCK: &str = "comp=block";
 
 tokio::task_local! {
     static ANSWER: RefCell<Answer>;
@@ -113,7 +122,8 @@ impl HttpTransport for Transport {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
         }
         let is_read = request.method() == Method::GET;
-        let answered = self.client.fetch(request).await;
+        let block = is_block(&request).then(|| request.body().clone());
+        let mut answered = self.client.fetch(request).await;
         let answer = match &answered {
             Ok(response) => Answer {
                 status: Some(response.status().as_u16()),
@@ -123,10 +133,31 @@ impl HttpTransport for Transport {
             },
             Err(_) => Answer::default(),
         };
+        if let (Some(block), Ok(response)) = (block, &answered)
+            && let Some(changed) = changed(response, block)
+        {
+            let error =
+                opendal_core::Error::new(ErrorKind::Unexpected, "it was changed on its way");
+            answered = Err(error.set_source(changed).set_temporary());
+        }
         // Outside of `noted` nobody asks.
         ANSWER.try_with(|noted| *noted.borrow_mut() = answer).unwrap_or_default();
         answered
     }
+}
+
+/// Whether a part of an object goes to Azure.
+fn is_block(request: &http::Request<Buffer>) -> bool {
+    let mut query = request.uri().query().unwrap_or_default().split('&');
+    request.method() == Method::PUT && !request.body().is_empty() && query.any(|it| it == BLOCK)
+}
+
+/// How the checksum of a part that Azure says is another one than that of what was sent. Such a part
+/// belongs to no object yet, and the next one of its name takes its place.
+fn changed(response: &http::Response<HttpBody>, block: Buffer) -> Option<Changed> {
+    let said = response.headers().get("x-ms-content-crc64")?.to_str().ok()?;
+    let said = Sum::crc64_of_base64(said)?;
+    said.differs(&said.of(block)).map(Changed)
 }
 
 /// The checksum that an answer says. Of what Google keeps compressed, and sends otherwise, it is not

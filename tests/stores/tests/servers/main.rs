@@ -92,7 +92,7 @@ fn main() -> io::Result<ExitCode> {
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
         "apache" => &[KEPT, files::CHECKS, files::CUT],
-        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS],
+        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
         "gcp-storage-emulator" | "redis" => &[KEPT],
         "google" => {

@@ -24,6 +24,10 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
 pub(crate) const PIECES: &[(&str, Check)] =
     &[("sums_of_uploads_in_pieces_are_checked", |server| Box::pin(changed_pieces(server)))];
 
+/// Of stores that say what they have received of each part of an object.
+pub(crate) const PARTS: &[(&str, Check)] =
+    &[("sums_of_parts_are_checked", |server| Box::pin(changed_parts(server)))];
+
 const QUICK: Policy = Policy { wait: Duration::from_millis(2), ..Policy::REMOTE };
 
 /// The store by way of a proxy, which changes a bit of so many more bodies, of requests that write
@@ -145,4 +149,27 @@ async fn changed_pieces(server: &Server) {
     assert_eq!(changes.load(Ordering::Relaxed), 0, "nothing was changed");
     is_told(server, written, (KEY, Operation::Write));
     is_missing(&store.head(KEY).await);
+}
+
+/// A part that was changed goes up again, and one that is changed each time belongs to no object.
+async fn changed_parts(server: &Server) {
+    const KEY: &str = "sums-parts";
+    let (_proxy, changes, store) = behind(server, Fault::FlippedSent);
+    let bytes = bytes((20 << 20) + 777_777);
+    let write = async || {
+        let mut writer = store.writer(KEY, PutOptions::default()).await?;
+        for piece in bytes.chunks(3 << 20) {
+            writer.write(bytes.slice_ref(piece)).await?;
+        }
+        writer.finish().await
+    };
+    changes.store(2, Ordering::Relaxed);
+    assert_eq!(write().await.expect("they are sent again").size, bytes.len() as u64);
+    assert_eq!(changes.load(Ordering::Relaxed), 0, "nothing was changed");
+    assert!(store.read(KEY).await.expect("read") == bytes);
+    store.delete(KEY).await.expect("delete");
+    changes.store(u64::MAX, Ordering::Relaxed);
+    is_told(server, write().await, (KEY, Operation::Write));
+    is_missing(&store.head(KEY).await);
+    changes.store(0, Ordering::Relaxed);
 }
