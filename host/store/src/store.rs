@@ -497,7 +497,10 @@ mod tests {
             let lost = Error::AlreadyExists { location: "mem:///a".to_owned() };
             let pieces = [Ok(Bytes::from("a")), Ok(Bytes::from("b")), Err(lost)];
             let body = stream::iter(pieces).boxed();
-            assert!(Object { metadata, range: 0..said, body, sums: None }.bytes().await.is_err(), "{said}");
+            assert!(
+                Object { metadata, range: 0..said, body, sums: None }.bytes().await.is_err(),
+                "{said}"
+            );
         }
     }
 

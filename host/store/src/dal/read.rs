@@ -144,7 +144,12 @@ async fn empty(store: &DalStore, key: &str, options: &GetOptions) -> Result<Obje
         return Err(Error::another_version(store.url(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed(), sums: None })
+    Ok(Object {
+        metadata,
+        range: range.start..range.start,
+        body: stream::empty().boxed(),
+        sums: None,
+    })
 }
 
 pub(super) async fn head(store: &DalStore, key: &str) -> Result<(Metadata, Attributes)> {

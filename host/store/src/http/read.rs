@@ -76,7 +76,12 @@ async fn empty(store: &HttpStore, key: &str, options: &GetOptions) -> Result<Obj
         return Err(Error::another_version(store.shown(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed(), sums: None })
+    Ok(Object {
+        metadata,
+        range: range.start..range.start,
+        body: stream::empty().boxed(),
+        sums: None,
+    })
 }
 
 /// An object whose length is not said: it is counted.

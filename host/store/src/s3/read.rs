@@ -61,7 +61,12 @@ async fn empty(store: &S3Store, key: &str, options: &GetOptions) -> Result<Objec
         return Err(Error::another_version(store.url(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object { metadata, range: range.start..range.start, body: stream::empty().boxed(), sums: None })
+    Ok(Object {
+        metadata,
+        range: range.start..range.start,
+        body: stream::empty().boxed(),
+        sums: None,
+    })
 }
 
 pub(super) async fn head(store: &S3Store, key: &str) -> Result<(Metadata, Attributes)> {

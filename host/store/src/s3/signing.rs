@@ -123,7 +123,8 @@ mod tests {
         let seen = Seen::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let put = client::connect(&options, &Arc::default()).await.put_object().bucket("b").key("k");
+            let put =
+                client::connect(&options, &Arc::default()).await.put_object().bucket("b").key("k");
             let put = put.body(b"abc".to_vec().into()).customize().interceptor(seen.clone());
             put.send().await.unwrap_err();
         });

@@ -21,8 +21,8 @@ use super::{S3Store, conditions, error, read, signing, sums, write};
 use crate::adapters::{TICKET, random};
 use crate::key::encoded;
 use crate::{
-    Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Sums, Wanted, Writer,
-    transfer,
+    Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Sums, Wanted,
+    Writer, transfer,
 };
 
 /// Bytes of the first parts. The least that S3 takes is 5 MiB.

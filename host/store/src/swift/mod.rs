@@ -290,7 +290,12 @@ impl Store for SwiftStore {
                 return Err(Error::another_version(location));
             }
             let at = options.range_within(metadata.size).start;
-            return Ok(Object { metadata, range: at..at, body: stream::empty().boxed(), sums: None });
+            return Ok(Object {
+                metadata,
+                range: at..at,
+                body: stream::empty().boxed(),
+                sums: None,
+            });
         };
         let response = http::check(&location, response).await?;
         let mut said = http::described(&location, &response)?;
