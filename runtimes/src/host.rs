@@ -62,10 +62,11 @@ pub struct Defaults {
     pub cache_key_file: Option<PathBuf>,
 }
 
-/// An event as a platform hands it to a function.
+/// An event as a platform hands it to a function, or a message of a queue.
 #[derive(Debug, Clone)]
 pub struct Given {
-    /// The event's name, which no other has.
+    /// The event's name, which no other has; of a message of a queue, how often it was given out by
+    /// now.
     pub id: String,
     /// The function that it is for, as the platform names it.
     pub function: String,
@@ -169,7 +170,8 @@ impl Surroundings {
     }
 
     /// The function that a host is there, for who plays the platform in a process of its own, with
-    /// thousands of them: everything but what asks for events. None where no events are handed over.
+    /// thousands of them: everything but what asks for events. Of a queue it takes messages, and
+    /// answers with what the broker would be told. None where no events are handed over.
     pub fn embed(&self, host: Host) -> Option<Take> {
         self.embed.map(|embed| embed(host))
     }

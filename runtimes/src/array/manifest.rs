@@ -109,7 +109,7 @@ fn check(call: &Call) -> Result<(), &'static str> {
     if matches!(call.batch, Source::Stored { hash: None, .. }) {
         return Err("has a batch without its hash");
     }
-    match call.to.as_deref().is_some_and(|to| to.ends_with('/')) {
+    match call.has_place() {
         true => Ok(()),
         false => Err("has a batch whose answer has no place that ends with `/`"),
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use samara_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "lambda-serve")]
+use serde_json::Value;
 
 use crate::mail::{Call, Ticket};
 
 /// The version of the format.
-pub(super) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 
 /// Bytes of a batch, or of frames, that fit into a payload: AWS takes 6 MB of JSON, and base64 makes
 /// four bytes of three.
@@ -82,6 +84,47 @@ impl Event {
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers are JSON")
     }
+
+    /// Reads an event.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none of ours, or there is nowhere to answer to.
+    #[cfg(feature = "lambda-serve")]
+    pub(super) fn read(payload: Value) -> Result<Self, String> {
+        let event: Self = serde_json::from_value(payload).map_err(|error| {
+            format!("this is a host of Samara's, and takes events of its drivers alone: {error}")
+        })?;
+        if event.samara != VERSION {
+            let said = event.samara;
+            return Err(format!("this host speaks version {VERSION} of events, not {said}"));
+        }
+        match event.ask.has_places() {
+            true => Ok(event),
+            false => Err("it names no place for an answer that ends with `/`".to_owned()),
+        }
+    }
+}
+
+// === impl Ask ===
+
+#[cfg(feature = "lambda-serve")]
+impl Ask {
+    /// What it is about.
+    pub(super) fn calls(&self) -> &[Call] {
+        match self {
+            Self::Host => &[],
+            Self::Batch(call) | Self::Queued(call) => std::slice::from_ref(call),
+            Self::Wave(calls) => calls,
+        }
+    }
+
+    /// Whether each answer has a place. Who waits for it needs none.
+    fn has_places(&self) -> bool {
+        let is_waited_for = matches!(self, Self::Batch(_));
+        let needs_none = |call: &Call| is_waited_for && call.to.is_none();
+        self.calls().iter().all(|call| call.has_place() || needs_none(call))
+    }
 }
 
 /// Why the function of a batch was not started by another one.
@@ -128,5 +171,35 @@ mod tests {
         let reply = |reply: &Reply| serde_json::to_string(reply).unwrap();
         assert_eq!(reply(&Reply::Parts), r#""parts""#);
         assert_eq!(reply(&Reply::Frames("YWJj".to_owned())), r#"{"frames":"YWJj"}"#);
+    }
+
+    /// What is granted may be a name without a `/` at its end.
+    #[cfg(feature = "lambda-serve")]
+    #[test]
+    fn answers_have_places_below_what_was_granted_and_not_beside_it() {
+        let call = |to: Option<&str>| {
+            let batch = Source::inline(b"abc");
+            Call { batch, to: to.map(str::to_owned) }
+        };
+        let read = |ask| Event::read(serde_json::from_slice(&Event::new(ask).to_json()).unwrap());
+        let (good, beside) = (Some("s3://b/to/"), Some("s3://b/to"));
+        for ask in [
+            Ask::Batch(call(None)),
+            Ask::Batch(call(good)),
+            Ask::Queued(call(good)),
+            Ask::Wave(vec![call(good), call(good)]),
+            Ask::Wave(Vec::new()),
+        ] {
+            assert_eq!(read(ask.clone()).unwrap().ask, ask);
+        }
+        for ask in [
+            Ask::Batch(call(beside)),
+            Ask::Queued(call(beside)),
+            Ask::Queued(call(None)),
+            Ask::Wave(vec![call(good), call(beside)]),
+            Ask::Wave(vec![call(good), call(None)]),
+        ] {
+            assert!(read(ask.clone()).unwrap_err().contains("ends with `/`"), "{ask:?}");
+        }
     }
 }

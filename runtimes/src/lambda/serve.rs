@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::door::Door;
-use super::event::{Ask, ENDING, Event, PARTS_FROM, Reply, VERSION};
+use super::event::{Ask, ENDING, Event, PARTS_FROM, Reply};
 use super::finish::finish;
 use super::spread;
 use crate::host::{Defaults, Ended, Given, Host, Surroundings, Take, Variables};
@@ -148,25 +148,11 @@ fn embed(host: Host) -> Take {
 
 impl Worker {
     async fn take(&self, payload: Value, invocation: &Invocation) -> Reply {
-        let (ticket, asked) = match serde_json::from_value::<Event>(payload) {
-            Ok(Event { samara: VERSION, ticket, ask }) => (ticket, ask),
-            Ok(Event { samara, .. }) => {
-                let text = format!("this host speaks version {VERSION} of events, not {samara}");
-                return Reply::Invalid(text);
-            }
-            Err(error) => {
-                let text = format!(
-                    "this is a host of Samara's, and takes events of its drivers alone: {error}"
-                );
-                return Reply::Invalid(text);
-            }
+        let (ticket, asked) = match Event::read(payload) {
+            Ok(Event { ticket, ask, .. }) => (ticket, ask),
+            Err(why) => return Reply::Invalid(why),
         };
-        let calls: &[Call] = match &asked {
-            Ask::Host => &[],
-            Ask::Batch(call) | Ask::Queued(call) => std::slice::from_ref(call),
-            Ask::Wave(calls) => calls,
-        };
-        let caller = match self.desk.identify(ticket.as_ref(), calls) {
+        let caller = match self.desk.identify(ticket.as_ref(), asked.calls()) {
             Ok(caller) => caller,
             Err(error) => return Reply::Denied(error),
         };

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::door::Door;
 use super::event::{Ask, QUEUED_BYTES_MAX, not_started};
+use super::wave::GROUP_BYTES_MAX;
 use crate::mail::{Call, Outgoing, Source};
 use crate::push::undone;
 
@@ -23,8 +24,10 @@ const START_MAX: Duration = Duration::from_mins(1);
 pub(super) async fn start(door: Door, depot: &Arc<dyn Depot>, calls: Vec<Call>, run: &str) {
     let Some(first) = calls.first() else { return };
     let bytes = match &first.batch {
-        // All lie in one object.
-        Source::Stored { url, .. } => depot.get(url, None).await.unwrap_or_default(),
+        // All lie in one object, which is no longer than that.
+        Source::Stored { url, .. } => {
+            depot.get(url, Some(0..GROUP_BYTES_MAX as u64)).await.unwrap_or_default()
+        }
         Source::Inline(_) => None,
     };
     let (door, bytes) = (&door, bytes.as_ref());

@@ -38,7 +38,7 @@ const MEMBERS_MIN: usize = 16;
 const MEMBERS_MAX: usize = 256;
 
 /// Bytes of the batches that one function starts, which lie in one object.
-const GROUP_BYTES_MAX: usize = 32 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 32 << 20;
 
 /// Batches that wait to be started.
 #[derive(Debug)]

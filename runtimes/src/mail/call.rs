@@ -14,6 +14,9 @@ use samara_core::{Batch, layout};
 use samara_core::{ComponentId, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "serve")]
+use crate::push::REQUEST_BYTES_MAX;
+
 /// A tenant's ticket, which is not shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -70,6 +73,12 @@ impl Call {
         };
         stored.into_iter().chain(&self.to)
     }
+
+    /// Whether its answer has a place. Names are put together of that and what comes after it: without
+    /// the `/` they would lie beside what was granted, and not below.
+    pub(crate) fn has_place(&self) -> bool {
+        self.to.as_deref().is_some_and(|to| to.ends_with('/'))
+    }
 }
 
 // === impl Source ===
@@ -84,13 +93,17 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// `Invalid` where they are none; what the store says; `Lost` where the object is gone; `Denied`
+    /// `Invalid` where they are none, or more than a batch has; what the store says; `Lost` where the object is gone; `Denied`
     /// where it is another by now.
     #[cfg(feature = "serve")]
     pub(crate) async fn bytes(&self, depot: &Arc<dyn Depot>) -> Result<Bytes, Error> {
         match self {
             Self::Inline(text) => decode(text),
             Self::Stored { url, range, hash } => {
+                if range.end.saturating_sub(range.start) > REQUEST_BYTES_MAX {
+                    let text = format!("a batch has {REQUEST_BYTES_MAX} bytes at most");
+                    return Err(Error::new(ErrorKind::Invalid, text));
+                }
                 let found = depot.get(url, Some(range.clone())).await?;
                 let found = found.ok_or_else(|| {
                     Error::new(ErrorKind::Lost, format!("the batch was removed from {url}"))
@@ -148,6 +161,16 @@ mod tests {
         let told = Told::new(Arc::new(Nobody)).push(&frame);
         assert_eq!(told, Some(Err(error.clone())));
         assert_eq!((error.kind, error.retry), (ErrorKind::Store, Retry::Later));
+    }
+
+    #[tokio::test]
+    async fn no_more_of_an_object_is_read_than_a_batch_has() {
+        let depot: Arc<dyn Depot> = Arc::new(crate::testing::Shelf::away(1));
+        for range in [0..REQUEST_BYTES_MAX + 1, 0..u64::MAX, 7..u64::MAX] {
+            let stored = Source::Stored { url: "s3://b/k".to_owned(), range, hash: None };
+            let error = stored.bytes(&depot).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Invalid, "the store is not asked: {error}");
+        }
     }
 
     #[tokio::test]

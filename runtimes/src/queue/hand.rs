@@ -1,5 +1,6 @@
 //! The host's side: one message, from when it is pulled until the broker is told what became of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use samara_core::{Caller, Error, ErrorKind, Retry};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::broker::PROGRESS_EVERY;
+use super::lines::Lines;
 use super::message::Message;
-use crate::mail::{Begun, Call, Desk, Names, Outgoing, Pace, Source, pass_on};
-use crate::push::{REQUEST_BYTES_MAX, encoded, undone};
+use crate::mail::{Begun, Call, Desk, Names, Outgoing, Pace, pass_on};
+use crate::push::{encoded, undone};
 
 /// How often a batch is begun at most. Where hosts die of it, again and again, its driver is told: it
 /// counts as one attempt of its tasks.
@@ -39,11 +41,13 @@ pub(super) struct Hand {
     desk: Desk,
     /// Makes names of runs that no other run has.
     names: Names,
+    /// What is said of messages, which anybody may cause who publishes some.
+    lines: Lines,
 }
 
 /// What the broker is to do with a message.
 #[derive(Debug)]
-enum Fate {
+pub(super) enum Fate {
     /// Its answer has its end.
     Done,
     /// Another host may have it, after this time.
@@ -56,7 +60,8 @@ enum Fate {
 
 impl Hand {
     pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, names: Names::default() }
+        let lines = Lines::new(|line| tracing::warn!("{line}"));
+        Self { desk, names: Names::default(), lines }
     }
 
     pub(super) fn info(&self) -> HostInfo {
@@ -68,13 +73,13 @@ impl Hand {
     pub(super) async fn take(&self, message: Pulled) {
         let Ok(given) = message.info().map(|info| info.delivered) else {
             // What became of it would be told to whoever it says, and it is not the broker that says it.
-            tracing::warn!("a message is passed over that the broker did not give");
+            self.lines.say("a message is passed over that the broker did not give");
             return;
         };
         let mut beats = interval(PROGRESS_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beats.reset();
-        let fate = self.see_to(&message, given);
+        let fate = self.see_to(&message.payload, given);
         tokio::pin!(fate);
         let fate = loop {
             tokio::select! {
@@ -86,7 +91,7 @@ impl Hand {
             Fate::Done => self.done(&message).await,
             Fate::Back(wait) => say(&message, AckKind::Nak(wait)).await,
             Fate::Never(error) => {
-                tracing::warn!("a message is thrown away: {error}");
+                self.lines.say(&format!("a message is thrown away: {error}"));
                 say(&message, AckKind::Term).await;
             }
         }
@@ -97,8 +102,9 @@ impl Hand {
         say(message, AckKind::Nak(None)).await;
     }
 
-    async fn see_to(&self, pulled: &Pulled, given: i64) -> Fate {
-        let message = match Message::read(&pulled.payload) {
+    /// Sees to what a message says, which was given out so many times by now, this one among them.
+    pub(super) async fn see_to(&self, payload: &[u8], given: i64) -> Fate {
+        let message = match Message::read(payload) {
             Ok(message) => message,
             Err(error) => return Fate::Never(error),
         };
@@ -120,7 +126,8 @@ impl Hand {
         match outgoing.write_part().await {
             Ok(()) => Fate::Done,
             Err(error) if given <= GIVEN_BACK_MAX => {
-                tracing::warn!("an answer is not stored, and its batch goes back: {error}");
+                let text = format!("an answer is not stored, and its batch goes back: {error}");
+                self.lines.say(&text);
                 Fate::Back(Some(QUOTA_WAIT))
             }
             Err(error) => Fate::Never(error.context("an answer is not stored")),
@@ -141,13 +148,6 @@ impl Hand {
             outgoing.add(&encoded(&Frame::Failed(Error::new(ErrorKind::Lost, text))));
             return Ok(());
         }
-        if let Source::Stored { range, .. } = &call.batch
-            && range.end.saturating_sub(range.start) > REQUEST_BYTES_MAX
-        {
-            let text = format!("a batch has {REQUEST_BYTES_MAX} bytes at most");
-            outgoing.add(&encoded(&Frame::Failed(Error::new(ErrorKind::Invalid, text))));
-            return Ok(());
-        }
         let (why, wait) = match self.desk.begin(call, caller, |_| {}).await {
             Ok(answer) => {
                 let pace = Pace { first: PART_FROM, looks: false, left: None };
@@ -160,7 +160,7 @@ impl Hand {
             Err(Begun::Ending) => ("the host has no room".to_owned(), BUSY_WAIT),
             Err(Begun::Refused(why)) => (why, QUOTA_WAIT),
             Err(Begun::Failed(error)) if error.retry == Retry::Later && given <= GIVEN_BACK_MAX => {
-                tracing::warn!("a batch goes back: {error}");
+                self.lines.say(&format!("a batch goes back: {error}"));
                 return Err(Fate::Back(Some(QUOTA_WAIT)));
             }
             Err(Begun::Failed(error)) => {
@@ -190,6 +190,18 @@ impl Hand {
 
     fn run(&self) -> String {
         self.names.next()
+    }
+}
+
+// === impl Fate ===
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Back(_) => f.write_str("back"),
+            Self::Never(error) => write!(f, "never: {error}"),
+        }
     }
 }
 

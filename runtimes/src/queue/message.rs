@@ -61,9 +61,9 @@ impl Message {
             let text = format!("this host speaks version {VERSION}, not {}", message.samara);
             return Err(invalid(text));
         }
-        match &message.call.to {
-            Some(to) if to.ends_with('/') => Ok(message),
-            _ => Err(invalid("it says nowhere to answer to".to_owned())),
+        match message.call.has_place() {
+            true => Ok(message),
+            false => Err(invalid("it says nowhere to answer to".to_owned())),
         }
     }
 }
@@ -86,6 +86,26 @@ mod tests {
         assert_eq!(String::from_utf8(whole.to_json()).unwrap(), text);
         assert_eq!(Message::read(text.as_bytes()).unwrap(), whole);
         assert!(!format!("{whole:?}").contains("a.b.c"));
+    }
+
+    /// As a host of another kind, or one in between, may write it once more.
+    #[test]
+    fn messages_that_are_written_again_read_the_same() {
+        let hash = format!("b3:{}", "5a".repeat(32));
+        for text in [
+            r#"{"samara":1,"batch":{"inline":""},"to":"/"}"#.to_owned(),
+            r#"{"to":"s/","later":[1],"batch":{"inline":"\u0000!"},"ticket":null,"samara":1}"#
+                .to_owned(),
+            format!(
+                r#"{{"samara":1,"ticket":"","to":"é\n/","batch":{{"stored":{{"url":"","hash":"{hash}",
+                "range":{{"end":0,"start":{}}}}}}}}}"#,
+                u64::MAX
+            ),
+            r#"{"samara":1,"batch":{"stored":["s/k",[1,2],null]},"to":"s/"}"#.to_owned(),
+        ] {
+            let message = Message::read(text.as_bytes()).expect(&text);
+            assert_eq!(Message::read(&message.to_json()).unwrap(), message, "{text}");
+        }
     }
 
     #[test]

@@ -15,12 +15,15 @@
 //! | `invoke.rs` | the driver's side: sends batches |
 //! | `serve.rs` | the host's side: pulls messages, from the first to the drain |
 //! | `hand.rs` | the host's side: one message |
+//! | `lines.rs` | the host's side: what is said of messages, in bounds |
 
 mod broker;
 mod config;
 #[cfg(feature = "serve")]
 mod hand;
 mod invoke;
+#[cfg(feature = "serve")]
+mod lines;
 mod login;
 mod message;
 mod pool;

@@ -16,7 +16,7 @@ use super::config::Config;
 use super::hand::Hand;
 use super::login::Login;
 use super::message::hosts_subject;
-use crate::host::{Defaults, Ended, Host, Planned, Surroundings};
+use crate::host::{Defaults, Ended, Given, Host, Planned, Surroundings, Take};
 use crate::jitter::jitter;
 use crate::mail::Desk;
 
@@ -53,7 +53,7 @@ pub(crate) const PLACE: Surroundings = Surroundings {
     defaults: |_| Defaults { slots: None, cache_dir: None, cache_key_file: None },
     check: |planned| check(planned).map(drop),
     serve: |host| serve(host).boxed(),
-    embed: None,
+    embed: Some(embed),
 };
 
 /// Everything that pulls.
@@ -125,6 +125,20 @@ async fn serve(mut host: Host) -> Result<Ended, Error> {
     let _what_is_not_said_by_then_is_missed =
         timeout(FLUSH_MAX, puller.broker.client.flush()).await;
     Ok(if all_done { Ended::Done } else { Ended::HandedBack })
+}
+
+/// A machine that is handed its messages by whoever plays the broker, and says what that is to do with
+/// each: that it is `done`, is to come `back` to somebody, or `never`, and why.
+fn embed(host: Host) -> Take {
+    let hand = Arc::new(Hand::new(Desk { service: host.service, depot: host.depot }));
+    Arc::new(move |given: Given| {
+        let hand = Arc::clone(&hand);
+        async move {
+            let times = given.id.parse().unwrap_or(1);
+            hand.see_to(&given.payload, times).await.to_string().into_bytes()
+        }
+        .boxed()
+    })
 }
 
 /// Connects, however long the broker takes to start; none where the host is told to end before.

@@ -4,7 +4,8 @@
 //! `samara-fuzz-host DIRECTORY` listens on a socket for each platform, and ends with its standard
 //! input, or as soon as anything panics. What platforms want to have on standard output goes there.
 
-use std::fmt;
+mod sevens;
+
 use std::io::{Read as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use samara_core::{
-    Batch, Cancel, Capacity, Depot, Error, Observer, Outcome, Output, Reach, Report, Reports,
-    Runtime, Stats, SystemClock,
-};
+use samara_core::{Depot, Error, SystemClock};
 use samara_runtimes::host::{Host, Service, Surroundings, surroundings};
 use tokio::sync::watch;
+
+use self::sevens::Sevens;
 
 /// What lets requests in, where a platform does not.
 const TOKEN: &str = "a-token-for-fuzzing";
@@ -26,10 +26,6 @@ const TOKEN: &str = "a-token-for-fuzzing";
 /// Places where a host listens on no socket: its work comes from elsewhere.
 const ELSEWHERE: [&str; 6] =
     ["lambda", "queue", "slurm", "kubernetes-job", "aws-batch", "cloud-run-job"];
-
-/// Answers every task with a number.
-#[derive(Debug)]
-struct Answers;
 
 /// A store in which nothing is.
 #[derive(Debug)]
@@ -53,7 +49,7 @@ fn main() {
 }
 
 async fn serve(place: &'static Surroundings, directory: PathBuf, stop: watch::Receiver<bool>) {
-    let service = Service::new(Arc::new(Answers), "0.1.0", None);
+    let service = Service::new(Arc::new(Sevens), "0.1.0", None);
     let host = Host {
         service,
         variables: std::collections::BTreeMap::new(),
@@ -71,42 +67,6 @@ async fn serve(place: &'static Surroundings, directory: PathBuf, stop: watch::Re
 
 fn socket(directory: &Path, name: &str) -> PathBuf {
     directory.join(name)
-}
-
-impl fmt::Display for Answers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("fuzz:")
-    }
-}
-
-#[async_trait]
-impl Runtime for Answers {
-    fn capacity(&self) -> Capacity {
-        Capacity::new(2, 1000)
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::Process
-    }
-
-    async fn invoke(
-        &self,
-        batch: Arc<Batch>,
-        _: Cancel,
-        observer: Arc<dyn Observer>,
-    ) -> Result<(), Error> {
-        observer.started();
-        let report = |task: &samara_core::Task| Report {
-            index: task.index,
-            attempt: task.attempt,
-            outcome: Outcome::Success(Output::Inline(Bytes::from_static(&[7]))),
-            log: Vec::new(),
-            log_dropped: 0,
-            stats: Stats::default(),
-        };
-        observer.ended(Reports::Each(batch.tasks.iter().map(report).collect()));
-        Ok(())
-    }
 }
 
 #[async_trait]

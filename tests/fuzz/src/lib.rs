@@ -8,11 +8,13 @@
 //! | module | does |
 //! |---|---|
 //! | `engine` | runs a target: the corpus, changed copies, and what is said where one fails |
+//! | `sevens` | what runs tasks where it is not the tasks that are tried |
 //! | `targets` | a file for each target |
 //!
 //! `CONTRIBUTING.md` says how to run one for long, and how to add one.
 
 pub mod engine;
+mod sevens;
 pub mod targets;
 
 pub use crate::engine::{Settings, Target, run};

@@ -3,8 +3,8 @@
 
 use samara_fuzz::run;
 use samara_fuzz::targets::{
-    TARGETS, answers, cache, components, dialects, files, globs, records, stored, tickets, urls,
-    values, wire,
+    TARGETS, answers, cache, components, dialects, events, files, globs, manifests, messages,
+    records, stored, tickets, urls, values, wire,
 };
 
 #[test]
@@ -28,6 +28,11 @@ fn dialects_answer_every_request() {
 }
 
 #[test]
+fn events_of_lambda_are_answered_within_their_places_or_refused() {
+    run(&events::TARGET);
+}
+
+#[test]
 fn files_of_people_are_read_or_refused() {
     run(&files::TARGET);
 }
@@ -35,6 +40,16 @@ fn files_of_people_are_read_or_refused() {
 #[test]
 fn globs_match_as_a_plain_matcher_does() {
     run(&globs::TARGET);
+}
+
+#[test]
+fn manifests_are_run_once_by_their_own_workers_or_refused() {
+    run(&manifests::TARGET);
+}
+
+#[test]
+fn messages_of_queues_are_seen_to_or_thrown_away() {
+    run(&messages::TARGET);
 }
 
 #[test]

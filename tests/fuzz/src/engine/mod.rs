@@ -53,7 +53,7 @@ pub struct Target {
 pub type Check = Box<dyn FnMut(&[u8]) -> Seen>;
 
 /// What an input came to, roughly: two that come to the same are alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seen(u64);
 
 // === impl Seen ===

@@ -12,15 +12,24 @@
 //! | `stored` | what drivers read of jobs in stores: manifests, logs, ends, results |
 //! | `answers` | a driver's job over what a host answers: each task has one result |
 //! | `dialects` | requests and envelopes of platforms, at a host's own door |
+//! | `messages` | messages of a queue: seen to, or thrown away with nothing touched |
+//! | `manifests` | manifests of arrays: each call is of one worker, and none of another manifest |
+//! | `events` | events of AWS Lambda: answered within their places, or refused with nothing touched |
 //! | `components` | components: inspected, compiled and run within bounds, or refused |
 //! | `cache` | compiled code on disk: used as it was written, or not at all |
+//!
+//! `samples.rs` and `mail.rs` have what several of them begin with.
 
 pub mod answers;
 pub mod cache;
 pub mod components;
 pub mod dialects;
+pub mod events;
 pub mod files;
 pub mod globs;
+mod mail;
+pub mod manifests;
+pub mod messages;
 pub mod records;
 mod samples;
 pub mod stored;
@@ -43,6 +52,9 @@ pub const TARGETS: &[Target] = &[
     stored::TARGET,
     answers::TARGET,
     dialects::TARGET,
+    messages::TARGET,
+    manifests::TARGET,
+    events::TARGET,
     components::TARGET,
     cache::TARGET,
 ];

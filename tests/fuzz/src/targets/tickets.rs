@@ -44,10 +44,10 @@ pub const TARGET: Target = Target {
 };
 
 /// What time it always is.
-const NOW: u64 = 1_800_000_000;
+pub(super) const NOW: u64 = 1_800_000_000;
 
 /// Keys of the tests: these tenants' own, and a stranger's.
-const ACME: [u8; 32] = [1; 32];
+pub(super) const ACME: [u8; 32] = [1; 32];
 const BETA: [u8; 32] = [2; 32];
 const STRANGER: [u8; 32] = [3; 32];
 
@@ -83,7 +83,7 @@ const OBJECTS: &[&str] = &[
 
 /// Where it never gets later.
 #[derive(Debug)]
-struct Stopped;
+pub(super) struct Stopped;
 
 impl Clock for Stopped {
     fn monotonic(&self) -> Duration {
@@ -174,11 +174,11 @@ impl Place {
     }
 }
 
-fn write(directory: &Path, name: &str, text: &str) {
+pub(super) fn write(directory: &Path, name: &str, text: &str) {
     std::fs::write(directory.join(name), text).expect("a file");
 }
 
-fn public_pem(key: [u8; 32]) -> String {
+pub(super) fn public_pem(key: [u8; 32]) -> String {
     const DER: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
     let public = SigningKey::from_bytes(&key).verifying_key().to_bytes();
     let body = STANDARD.encode([&DER[..], &public].concat());
@@ -200,13 +200,13 @@ fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-fn sign(header: &Value, claims: &Value, key: [u8; 32]) -> String {
+pub(super) fn sign(header: &Value, claims: &Value, key: [u8; 32]) -> String {
     let message = format!("{}.{}", part(header), part(claims));
     let signature = SigningKey::from_bytes(&key).sign(message.as_bytes());
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
 }
 
-fn claims(tenant: &str) -> Value {
+pub(super) fn claims(tenant: &str) -> Value {
     json!({ "sub": tenant, "aud": "https://fuzz.test", "iat": NOW, "exp": NOW + 3600 })
 }
 
