@@ -1,5 +1,6 @@
 //! Copies between stores: in bounded memory, large objects by several ranges at once.
 
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 #[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
 use crate::error::shown;
-use crate::{Error, GetOptions, Location, Metadata, PutOptions, Result, Sums, Writer};
+use crate::{Error, GetOptions, Location, Metadata, Object, PutOptions, Result, Sums, Writer};
 
 /// What one request asks for. An object of up to twice as much is read by one.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -94,14 +95,16 @@ pub async fn copy_while(
     let mut writer = to.store.writer(&to.key, options).await?;
     let sums = writer.wanted();
     let (_until_the_end, ranges_at_once) = UnderWay::begin();
+    // While the first comes, so do others.
+    let first = by_itself(pieces_of(object)).boxed();
     let rest = ranges(RANGE_BYTES..metadata.size).map(|range| {
         let (from, if_match) = (from.clone(), Some(metadata.etag.clone()));
         let options = GetOptions { range: Some(range), if_match, sums: sums.clone() };
-        by_itself(pieces(from, options))
+        by_itself(pieces(from, options)).boxed()
     });
-    let rest = stream::iter(rest).buffered(ranges_at_once);
-    let rest = rest.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten();
-    let mut parts = object.body.map_ok(|part| (part, None)).chain(rest).boxed();
+    let read = stream::iter(iter::once(first).chain(rest)).buffered(ranges_at_once);
+    let parts = read.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten();
+    let mut parts = parts.boxed();
     let mut at = 0;
     let ended = async {
         while let Some((part, sums)) = parts.try_next().await? {
@@ -125,10 +128,17 @@ pub async fn copy_while(
     finished(writer, ended).await
 }
 
-/// Reads a range, in the pieces that come: one large one would be another copy, in new memory. One
+/// A piece, and its checksums where they are known.
+type Piece = (Bytes, Option<Sums>);
+
+/// Reads a range.
+async fn pieces(from: Location, options: GetOptions) -> Result<Vec<Piece>> {
+    pieces_of(from.store.get(&from.key, options).await?).await
+}
+
+/// All of a body, in the pieces that come: one large one would be another copy, in new memory. One
 /// that comes as a whole has its checksums with it, where some are wanted.
-async fn pieces(from: Location, options: GetOptions) -> Result<Vec<(Bytes, Option<Sums>)>> {
-    let object = from.store.get(&from.key, options).await?;
+async fn pieces_of(object: Object) -> Result<Vec<Piece>> {
     let mut sums = object.sums;
     let pieces: Vec<Bytes> = object.body.try_collect().await?;
     let mut of_it = |piece: &Bytes| sums.take().filter(|sums| sums.length == piece.len());
