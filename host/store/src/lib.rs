@@ -110,7 +110,7 @@ pub use crate::store::{
     Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
     PutMode, PutOptions, Store, Verb, Writer,
 };
-pub use crate::sums::{Summing, Sums, Wanted};
+pub use crate::sums::{Sums, Tally, Wanted};
 
 /// One kind of store.
 #[derive(Clone, Copy, Debug)]

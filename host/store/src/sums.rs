@@ -19,7 +19,7 @@ pub struct Sums {
 }
 
 /// Checksums in the making.
-pub trait Summing: Send {
+pub trait Tally: Send {
     /// Goes over the next bytes.
     fn add(&mut self, bytes: &[u8]);
 
@@ -29,7 +29,7 @@ pub trait Summing: Send {
 
 /// Begins checksums that somebody has use for.
 #[derive(Clone)]
-pub struct Wanted(Arc<dyn Fn() -> Box<dyn Summing> + Send + Sync>);
+pub struct Wanted(Arc<dyn Fn() -> Box<dyn Tally> + Send + Sync>);
 
 /// Bytes that are filled in and gone over at a time: they fit into the caches of one core.
 const AT_A_TIME: usize = 128 << 10;
@@ -38,7 +38,7 @@ const AT_A_TIME: usize = 128 << 10;
 
 impl Wanted {
     /// Wants what `begin` begins.
-    pub fn new(begin: impl Fn() -> Box<dyn Summing> + Send + Sync + 'static) -> Self {
+    pub fn new(begin: impl Fn() -> Box<dyn Tally> + Send + Sync + 'static) -> Self {
         Self(Arc::new(begin))
     }
 
@@ -84,7 +84,7 @@ mod tests {
     #[derive(Default)]
     struct Adding(u32, usize);
 
-    impl Summing for Adding {
+    impl Tally for Adding {
         fn add(&mut self, bytes: &[u8]) {
             self.0 += bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
             self.1 += bytes.len();

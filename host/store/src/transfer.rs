@@ -21,8 +21,8 @@ const RANGE_BYTES: u64 = 8 << 20;
 /// holds: 64 MiB and theirs.
 const RANGES_AT_ONCE: usize = 8;
 
-/// The same where many are copied: what all copies of this process have on their way, 256 MiB, is
-/// divided among them, but each has two.
+/// What is divided among the copies of this process, 256 MiB: one that begins beside others has its
+/// part of it, and two at least. Those that began before keep what they have, to their end.
 const RANGES_IN_ALL: usize = 32;
 
 /// Copies in ranges that are under way.

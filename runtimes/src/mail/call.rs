@@ -93,8 +93,8 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// `Invalid` where they are none, or more than a batch has; what the store says; `Lost` where the object is gone; `Denied`
-    /// where it is another by now.
+    /// `Invalid` where they are none, or more than a batch has; what the store says; `Lost` where the
+    /// object is gone; `Denied` where it is another by now.
     #[cfg(feature = "serve")]
     pub(crate) async fn bytes(&self, depot: &Arc<dyn Depot>) -> Result<Bytes, Error> {
         match self {

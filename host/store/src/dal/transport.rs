@@ -155,7 +155,8 @@ fn is_block(request: &http::Request<Buffer>) -> bool {
 /// How the checksum of a part that Azure says is another one than that of what was sent. Such a part
 /// belongs to no object yet, and the next one of its name takes its place.
 fn changed(response: &http::Response<HttpBody>, block: Buffer) -> Option<Changed> {
-    let said = response.headers().get("x-ms-content-crc64")?.to_str().ok()?;
+    let taken = response.status().is_success().then_some(response.headers())?;
+    let said = taken.get("x-ms-content-crc64")?.to_str().ok()?;
     let said = Sum::crc64_of_base64(said)?;
     said.differs(&said.of(block)).map(Changed)
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::conformance::{self, tests::block_on};
-use crate::{Locator, StoreExt, Summing, Sums, Wanted};
+use crate::{Locator, StoreExt, Sums, Tally, Wanted};
 
 fn store() -> (TempDir, FileStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -513,7 +513,7 @@ fn ten_thousand_objects_are_one_page() {
 /// Counts bytes.
 struct Counting(usize);
 
-impl Summing for Counting {
+impl Tally for Counting {
     fn add(&mut self, bytes: &[u8]) {
         self.0 += bytes.len();
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crc_fast::CrcAlgorithm;
 use ring::digest;
 
-use crate::{Options, Summing, Sums, Wanted};
+use crate::{Options, Sums, Tally, Wanted};
 
 /// Those of a part in the making.
 struct Making {
@@ -38,7 +38,7 @@ pub(super) fn wanted(
     })
 }
 
-impl Summing for Making {
+impl Tally for Making {
     fn add(&mut self, bytes: &[u8]) {
         self.length += bytes.len();
         if let Some(crc32) = &mut self.crc32 {
@@ -50,11 +50,7 @@ impl Summing for Making {
     }
 
     fn sums(self: Box<Self>) -> Sums {
-        let crc32 = self.crc32.map(|crc32| {
-            // The upper half of a CRC of 32 bits is empty.
-            let [_, _, _, _, crc @ ..] = crc32.finalize().to_be_bytes();
-            u32::from_be_bytes(crc)
-        });
+        let crc32 = self.crc32.and_then(|crc32| u32::try_from(crc32.finalize()).ok());
         let sha256 = self.sha256.and_then(|sha256| sha256.finish().as_ref().try_into().ok());
         Sums { length: self.length, crc32, sha256 }
     }
