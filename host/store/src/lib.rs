@@ -45,6 +45,7 @@ mod az;
 #[cfg(test)]
 #[cfg(any(feature = "s3", feature = "swift"))]
 mod canned;
+mod conditional;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "opendal")]
@@ -172,7 +173,7 @@ pub const STORES: &[Row] = &[
     Row {
         scheme: "mem",
         open: mem::open,
-        settings: &[],
+        settings: &[conditional::SETTING],
         remote: false,
         program: None,
         doc: "memory of this process: mem://name/key",

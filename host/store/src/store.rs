@@ -157,7 +157,7 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     ///
     /// Where the store cannot be asked.
     async fn conditions(&self) -> Result<Conditions> {
-        Ok(Conditions { if_absent: true, if_match: true })
+        Ok(Conditions::new(true, true))
     }
 }
 
@@ -301,8 +301,19 @@ pub enum Verb {
 pub struct Conditions {
     /// [`PutMode::IfAbsent`]: of several writers exactly one succeeds.
     pub if_absent: bool,
+    /// The same of objects that are written in pieces, however long they become.
+    pub if_absent_in_parts: bool,
     /// [`PutMode::IfMatch`].
     pub if_match: bool,
+}
+
+// === impl Conditions ===
+
+impl Conditions {
+    /// Where objects in pieces are no different from others.
+    pub(crate) const fn new(if_absent: bool, if_match: bool) -> Self {
+        Self { if_absent, if_absent_in_parts: if_absent, if_match }
+    }
 }
 
 /// Which page to list. The default is the first page, as long as the store likes, at any depth.

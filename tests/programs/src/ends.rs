@@ -186,6 +186,12 @@ pub fn output_of(bytes: usize) -> Bytes {
     vec![b'x'; bytes].into()
 }
 
+/// Returns so many bytes, all of which are the attempt's number.
+#[function]
+pub fn output_of_attempt(bytes: usize) -> Bytes {
+    vec![b'0' + task::current().attempt as u8; bytes].into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

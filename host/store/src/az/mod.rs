@@ -120,7 +120,7 @@ const PLAN: Plan = Plan {
     identity: Identity::Etag,
     layout: Layout::FromFirst,
     pieces: Pieces::Parts,
-    says: Conditions { if_absent: true, if_match: true },
+    says: Conditions::new(true, true),
     attributes: Some((theirs, ours)),
     staged: false,
     copies: false,
