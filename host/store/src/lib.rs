@@ -109,7 +109,7 @@ pub use crate::needs::Needs;
 pub use crate::options::{Options, Setting, Settings};
 pub use crate::store::{
     Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
-    PutMode, PutOptions, Store, Verb, Writer,
+    PutMode, PutOptions, Store, Unfinished, Verb, Writer,
 };
 pub use crate::sums::{Sums, Tally, Wanted};
 

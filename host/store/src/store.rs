@@ -149,6 +149,28 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
         Err(Error::unsupported(self.to_string(), Operation::RemoveBucket, "there is no bucket"))
     }
 
+    /// Objects below a prefix whose writing in parts has begun and not ended: somebody writes them
+    /// now, or died while writing. Stores keep such parts, and have them paid for. The first
+    /// thousand, by key; none where a store has no such thing, or removes it by itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list`](Self::list).
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        let _ = prefix;
+        Ok(Vec::new())
+    }
+
+    /// Removes the parts of an object that was not finished. One that has ended by now is fine.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the store has no such thing.
+    async fn discard(&self, unfinished: &Unfinished) -> Result<()> {
+        let url = format!("{self}{}", unfinished.key);
+        Err(Error::unsupported(url, Operation::Delete, "no uploads in parts that could be left"))
+    }
+
     /// Which conditions of [`PutMode`] this store keeps, also where several write at once.
     ///
     /// Found out by trying where the store's word cannot be relied on.
@@ -294,6 +316,17 @@ pub enum Verb {
     Put,
     /// Removing.
     Delete,
+}
+
+/// An object whose writing in parts has begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Key that the object would have.
+    pub key: String,
+    /// What the store calls it: of one key there may be several.
+    pub id: String,
+    /// When it was begun: milliseconds since the Unix epoch, where the store says.
+    pub since_ms: Option<u64>,
 }
 
 /// Which conditions of [`PutMode`] a store keeps.

@@ -14,7 +14,7 @@ use super::{TICKET, body};
 use crate::error::shown;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
-    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Verb, Wanted, Writer,
+    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Unfinished, Verb, Wanted, Writer,
 };
 
 /// Does what a store does, with patience.
@@ -261,6 +261,15 @@ impl Store for Guard {
 
     async fn remove(&self) -> Result<()> {
         self.ask((Operation::RemoveBucket, ""), || self.store.remove()).await
+    }
+
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        self.ask((Operation::List, prefix), || self.store.unfinished(prefix)).await
+    }
+
+    async fn discard(&self, unfinished: &Unfinished) -> Result<()> {
+        let discard = || self.store.discard(unfinished);
+        self.ask((Operation::Delete, &unfinished.key), discard).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

@@ -44,7 +44,7 @@ pub(super) async fn directory(
     loop {
         let output = ask(store, (prefix, after), Some(limit), true).await?;
         let (entries, last) = listed(&output);
-        let decode = decoder(&output);
+        let decode = decoder(output.encoding_type());
         let prefixes = output.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
         let directories: Vec<_> = prefixes
             .map(decode)
@@ -89,7 +89,7 @@ async fn ask(
 
 /// The objects of an answer, and the last name in it, which may be none of them.
 fn listed(output: &ListObjectsV2Output) -> (Vec<Entry>, Option<String>) {
-    let decode = decoder(output);
+    let decode = decoder(output.encoding_type());
     let entry = |object: &aws_sdk_s3::types::Object| {
         let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
         let metadata = read::metadata(size, object.e_tag(), object.last_modified());
@@ -102,8 +102,9 @@ fn listed(output: &ListObjectsV2Output) -> (Vec<Entry>, Option<String>) {
     (entries, last)
 }
 
-fn decoder(output: &ListObjectsV2Output) -> fn(&str) -> String {
-    match output.encoding_type() {
+/// How to read a key of an answer.
+fn decoder(said: Option<&EncodingType>) -> fn(&str) -> String {
+    match said {
         Some(EncodingType::Url) => decoded,
         _ => str::to_owned,
     }

@@ -27,6 +27,7 @@ mod signing;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod upload;
 mod write;
 
@@ -47,7 +48,8 @@ use self::conditions::Kept;
 use self::upload::Upload;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Store, Verb, Writer, key,
+    Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Store, Unfinished, Verb,
+    Writer, key,
 };
 
 /// The row of `s3:`.
@@ -237,6 +239,15 @@ impl Store for S3Store {
             }
             _ => error::of(&self.to_string(), &error),
         })
+    }
+
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        key::check_prefix(self, prefix)?;
+        unfinished::list(self, prefix).await
+    }
+
+    async fn discard(&self, unfinished: &Unfinished) -> Result<()> {
+        unfinished::discard(self, &unfinished.key, &unfinished.id).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

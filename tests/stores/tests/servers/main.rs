@@ -91,17 +91,17 @@ fn main() -> io::Result<ExitCode> {
 /// What is checked of a server beside the suite.
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
-        "apache" => &[KEPT, files::CHECKS, files::CUT],
-        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS],
-        "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
+        "apache" => &[KEPT, files::CHECKS, files::CUT, faults::COMMON],
+        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS, faults::COMMON],
+        "ceph" | "swift-s3" => &[KEPT, s3::CHECKS, s3::PARTS, faults::COMMON],
         "gcp-storage-emulator" | "redis" => &[KEPT],
         "google" => {
             &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
         }
-        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
+        "moto" => &[s3::CHECKS, s3::PARTS, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
-        "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES],
+        "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES, faults::COMMON],
         // In this mode the server fails on signed URLs, and listings of rights take long.
         "moto-iam" => &[s3::IAM],
         _ => &[],

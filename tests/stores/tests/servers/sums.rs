@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use samara_store::{
-    Error, GetOptions, Locator, Operation, Policy, PutOptions, Settings, Store, StoreExt,
-};
+use samara_store::{Error, GetOptions, Locator, Operation, Policy, PutOptions, Store, StoreExt};
 use samara_stores::{Fault, Proxy, Server};
 
 use crate::Check;
@@ -51,15 +49,10 @@ fn behind(server: &Server, fault: Fault) -> (Proxy, Arc<AtomicU64>, Arc<dyn Stor
             false => Fault::None,
         }
     };
-    let endpoint = server.endpoint().trim_start_matches("http://");
-    let (host, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
-    let proxy = Proxy::start(host, plan).expect("proxy");
-    let place = server.url().trim_end_matches('/');
-    let endpoint = format!("{}/{path}", proxy.endpoint());
-    let settings = Settings::default().with(place, "endpoint", endpoint.trim_end_matches('/'));
-    let settings = server.settings().and(settings);
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (url, settings) = server.behind(&proxy);
     let locator = Locator::default().with_settings(settings).with_policy(QUICK);
-    let store = locator.open(server.url()).expect("the store").store;
+    let store = locator.open(&url).expect("the store").store;
     (proxy, changes, store)
 }
 
