@@ -22,7 +22,7 @@ use samara::{Component, Executor};
 use samara_conformance::{Case, Needs, Settings, Suite, Verdict, cases};
 use samara_hosts::lambda::Lambda;
 use samara_hosts::nats::{self, Nats};
-use samara_stores::{NATS, Server, Spec, secrets};
+use samara_stores::{NATS, Server, Spec, secrets, uploads};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -47,17 +47,18 @@ fn main() -> Result<ExitCode> {
     }
     let hosts = all.add_elsewhere(file)?;
     let queue = all.add_queue(file)?;
-    let (_server, far) = all.add_far()?.unzip();
+    let (server, far) = all.add_far()?.unzip();
     let All { arguments, suites, trials, .. } = all;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What nobody waits for any more may still be under way there.
     drop((hosts, queue, far));
     let left = left_in_the_end(directory.path(), &suites)?;
+    let is_tidy = uploads::verdict(server.as_deref(), &mut std::io::stdout())?;
     let is_clean = secrets::verdict(&mut std::io::stdout())?;
     if !left.is_empty() && !conclusion.has_failed() {
         return Err(format!("was left behind:\n{}", left.join("\n")).into());
     }
-    Ok(if is_clean { conclusion.exit_code() } else { ExitCode::FAILURE })
+    Ok(if is_clean && is_tidy { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 /// What is left below a directory when the suites have removed what they wrote. A task that was

@@ -120,6 +120,10 @@ async fn faults_everywhere(server: &Server) {
         give_up(&*store, BELOW).await;
         // But for those whose names nobody was told.
         uploads_end(server, BELOW, unnamed.load(Ordering::Relaxed)).await;
+        let direct = server.locator().open(server.url()).expect("the store").store;
+        for unfinished in direct.unfinished(BELOW).await.expect("uploads") {
+            direct.discard(&unfinished).await.expect("discarded");
+        }
     }
 }
 

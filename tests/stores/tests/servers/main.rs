@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use samara_store::Location;
 use samara_store::conformance::{CASES, Case};
-use samara_stores::{HAPROXY, SERVERS, Server, Spec, secrets};
+use samara_stores::{HAPROXY, SERVERS, Server, Spec, secrets, uploads};
 
 /// What is checked of one server beside the suite.
 type Check = fn(&Server) -> BoxFuture<'_, ()>;
@@ -51,7 +51,7 @@ fn main() -> io::Result<ExitCode> {
     for spec in SERVERS {
         let is_installed = arguments.list || spec.is_installed();
         let lazy = Arc::new(Lazy::new(*spec));
-        for case in CASES.iter().filter(|_| spec.name != "moto-iam") {
+        for case in CASES {
             if let Some((_, reason)) = spec.skips.iter().find(|(name, _)| *name == case.name) {
                 writeln!(io::stdout(), "left out: {}::{}: {reason}", spec.name, case.name)?;
                 continue;
@@ -63,6 +63,10 @@ fn main() -> io::Result<ExitCode> {
             let trial =
                 checked(&lazy, "faults_haproxy", |server| Box::pin(faults::haproxy(server)));
             trials.push(trial.with_ignored_flag(!both && !all));
+            if is_installed && !both {
+                let script = HAPROXY.script();
+                writeln!(io::stdout(), "skipped: haproxy: try {} install", script.display())?;
+            }
         }
         for (name, check) in checks(spec.name).iter().copied().flatten() {
             trials.push(checked(&lazy, name, *check).with_ignored_flag(!is_installed && !all));
@@ -74,18 +78,20 @@ fn main() -> io::Result<ExitCode> {
         servers.push(lazy);
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let passed: Vec<String> = servers.iter().filter_map(|lazy| lazy.passed()).collect();
-    // Each server stops here, before the process does.
-    drop(servers);
     if arguments.list {
         return Ok(conclusion.exit_code());
     }
     let mut out = io::stdout();
+    let passed: Vec<String> = servers.iter().filter_map(|lazy| lazy.passed()).collect();
+    let started: Vec<_> = servers.iter().filter_map(|lazy| lazy.started()).collect();
+    let is_tidy = uploads::verdict(started.iter().map(Arc::as_ref), &mut out)?;
+    // Each server stops here, before the process does.
+    drop((servers, started));
     for line in &passed {
         writeln!(out, "{line}")?;
     }
     let is_clean = secrets::verdict(&mut out)?;
-    Ok(if is_clean { conclusion.exit_code() } else { ExitCode::FAILURE })
+    Ok(if is_clean && is_tidy { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 /// What is checked of a server beside the suite.
@@ -175,6 +181,12 @@ impl Lazy {
             Ok(Arc::new(server))
         };
         Ok(server.get_or_insert_with(start).clone()?)
+    }
+
+    /// The server, where a test wanted it and it could be started.
+    fn started(&self) -> Option<Arc<Server>> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref()?.as_ref().ok().cloned()
     }
 
     /// How many tests held, where any ran.
