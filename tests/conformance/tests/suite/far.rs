@@ -15,7 +15,7 @@ use samara_stores::{Fault, Proxy, Server};
 use crate::hosts::{Host, functions};
 
 /// A job that is checked: the settings of an executor, and the server.
-type Check = fn(&Settings, &Server);
+pub(crate) type Check = fn(&Settings, &Server);
 
 /// Every check, by name.
 pub(crate) const CHECKS: &[(&str, Check)] = &[
@@ -52,7 +52,7 @@ fn text_mib() -> usize {
 }
 
 /// Lines of words, some rare and some not.
-fn text(mib: usize) -> Bytes {
+pub(crate) fn text(mib: usize) -> Bytes {
     let mut text = String::with_capacity(mib << 20);
     let mut n = 1_u64;
     while text.len() < mib << 20 {
@@ -64,8 +64,11 @@ fn text(mib: usize) -> Bytes {
     text.into()
 }
 
-fn count(executor: &Executor, programs: &Component, url: &str) -> BTreeMap<String, u64> {
-    let objects = Objects::at(url).chunk_bytes(3 << 20);
+pub(crate) fn count(
+    executor: &Executor,
+    programs: &Component,
+    objects: Objects,
+) -> BTreeMap<String, u64> {
     let reduction = executor.map_reduce(
         programs,
         programs::input::count_words,
@@ -86,7 +89,8 @@ fn same_words(settings: &Settings, server: &Server) {
         calm.storage().put(&file, text.clone()).await.expect("file");
         calm.storage().put(&url, text).await.expect("object");
     });
-    let expected = count(&calm, &settings.programs, &file);
+    let cut = |url: &str| Objects::at(url).chunk_bytes(3 << 20);
+    let expected = count(&calm, &settings.programs, cut(&file));
 
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
@@ -114,7 +118,7 @@ fn same_words(settings: &Settings, server: &Server) {
     // What stalls is waited out: no second attempt takes its place.
     let failing = behind(settings, server, &proxy).store(store).backups(None);
     let failing = failing.build().expect("executor");
-    assert!(count(&failing, &settings.programs, &url) == expected, "other words");
+    assert!(count(&failing, &settings.programs, cut(&url)) == expected, "other words");
     assert!(proxy.requests() > 24, "{} requests", proxy.requests());
     assert!(reads.load(Ordering::Relaxed) > 3, "{reads:?} reads: none stalled");
 }

@@ -10,6 +10,7 @@ mod far;
 mod hosts;
 mod own;
 mod poisoned;
+mod stores;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -216,7 +217,7 @@ impl All {
             self.add(pair, Arc::new(Suite::open(settings)?));
         }
         if is_named(&self.arguments, FAR) {
-            for (name, check) in far::CHECKS {
+            for (name, check) in far::CHECKS.iter().chain(stores::CHECKS) {
                 let (settings, server) = (settings.clone(), Arc::clone(&server));
                 self.trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
                     check(&settings, &server);
