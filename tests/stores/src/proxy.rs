@@ -38,11 +38,15 @@ pub enum Fault {
 /// What becomes of requests.
 #[derive(Clone)]
 struct Plan {
-    /// Decides by the number of the request and its first line.
-    fault: Arc<dyn Fn(u64, &str) -> Fault + Send + Sync>,
-    /// Is shown each answer of the server.
-    answered: Arc<dyn Fn(&[u8]) + Send + Sync>,
+    fault: Decides,
+    answered: Hears,
 }
+
+/// Decides by the number of the request and its first line.
+type Decides = Arc<dyn Fn(u64, &str) -> Fault + Send + Sync>;
+
+/// Is shown each answer of the server.
+type Hears = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// A proxy on loopback; it stops when it is dropped.
 #[derive(Debug)]

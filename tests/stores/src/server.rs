@@ -323,8 +323,8 @@ impl Server {
 
     /// The store, without what its key begins with.
     fn place(&self) -> &str {
-        let end = self.url().match_indices('/').nth(2).map_or(self.url().len(), |(at, _)| at);
-        &self.url()[..end]
+        let end = self.url().match_indices('/').nth(2).map_or(usize::MAX, |(at, _)| at);
+        self.url().get(..end).unwrap_or_else(|| self.url())
     }
 
     /// The settings of its store.
