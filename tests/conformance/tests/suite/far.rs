@@ -21,6 +21,7 @@ pub(crate) type Check = fn(&Settings, &Server);
 pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("a_word_count_over_a_store_that_fails_has_the_same_words", same_words),
     ("outputs_are_named_by_content_where_no_condition_is_kept", named_by_content),
+    ("a_partition_of_up_to_4_mib_is_one_read", one_read),
     ("tiny_tasks_make_few_requests", few_requests),
     ("tiny_tasks_on_a_host_make_few_requests", few_requests_of_hosts),
     ("a_stored_batch_that_its_function_cannot_read_for_now_is_run_again", stored_batch),
@@ -152,6 +153,33 @@ fn named_by_content(settings: &Settings, server: &Server) {
             one.as_ref().expect("bytes")[..] == other.as_ref().expect("bytes")[..]
         }));
     });
+}
+
+/// Reads of objects; larger partitions are read in blocks, several of which are on their way at once.
+fn one_read(settings: &Settings, server: &Server) {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let plan = move |_, line: &str| {
+        let is_read = line.starts_with("GET ") && line.contains("/far/parts");
+        counted.fetch_add(usize::from(is_read), Ordering::Relaxed);
+        Fault::None
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let store = format!("{}far/reads", server.url());
+    let executor = behind(settings, server, &proxy).store(store).backups(None);
+    let executor = executor.build().expect("executor");
+    let url = format!("{}far/parts", server.url());
+    let text = text(12);
+    let size = text.len();
+    samara::block_on(executor.storage().put(&url, text)).expect("object");
+    // A larger one has a short block first, and then one for each 4 MiB.
+    for (bytes, each) in [(4 << 20, 1), (6 << 20, 3)] {
+        reads.store(0, Ordering::Relaxed);
+        let objects = Objects::at(&url).chunk_bytes(bytes as u64);
+        assert!(count(&executor, &settings.programs, objects).len() > 1000);
+        let (reads, most) = (reads.load(Ordering::Relaxed), size.div_ceil(bytes) * each);
+        assert!(reads <= most, "{reads} reads of {size} bytes in partitions of {bytes}");
+    }
 }
 
 fn few_requests(settings: &Settings, server: &Server) {
