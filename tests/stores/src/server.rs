@@ -64,6 +64,8 @@ const AZ: &[(&str, &str)] = &[("ENDPOINT", "endpoint"), ("ACCOUNT", "account"), 
 const SWIFT: &[(&str, &str)] = &[("AUTH_URL", "auth_url"), ("USER", "user"), ("PASSWORD", "key")];
 const WEBDAV: &[(&str, &str)] = &[("USER", "user"), ("PASSWORD", "password")];
 
+const REDIS: &[(&str, &str)] = &[("USER", "username"), ("PASSWORD", "password")];
+
 const SFTP: &[(&str, &str)] = &[("USER", "user"), ("KEY_FILE", "key_file")];
 
 const NONE: Exceptions = Exceptions {
@@ -105,7 +107,7 @@ const FORGETS: Exceptions = Exceptions { forgets_attributes: true, ..NONE };
 /// Every server, fast ones first.
 pub const SERVERS: &[Spec] = &[
     Spec { name: "google", room: HERE, settings: GS, exceptions: GS_REFUSES, skips: &[] },
-    Spec { name: "redis", room: "redis", settings: &[], exceptions: FORGETS, skips: &[] },
+    Spec { name: "redis", room: "redis", settings: REDIS, exceptions: FORGETS, skips: &[] },
     Spec { name: "moto", room: "s3", settings: S3, exceptions: MOTO_LOSES, skips: &[] },
     Spec { name: "swift", room: "swift", settings: SWIFT, exceptions: SWIFT_LOSES, skips: &[] },
     Spec {
