@@ -32,6 +32,11 @@ impl Bar {
         Self::of(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
+    /// More is to come than was known.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.0.0.inc_length(bytes);
+    }
+
     /// A bar that nobody sees.
     #[cfg(test)]
     pub(super) fn hidden() -> Self {

@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, select};
 use futures::{Stream, StreamExt};
 use samara::Storage;
-use samara::storage::{Metadata, PutOptions};
+use samara::storage::{Error, Metadata, PutMode, PutOptions};
 
 use super::bar::Bar;
 use crate::report::{interrupted, say};
@@ -34,6 +34,47 @@ impl Together {
         options: PutOptions,
         bar: &Bar,
     ) -> Result<Option<Metadata>> {
+        match self.tried(storage, (from, to), options, bar).await {
+            Ok(copied) => Ok(copied),
+            Err(error) => self.failed(error, (from, to)),
+        }
+    }
+
+    /// Makes a copy where nothing is in its place, or not at all; the inner one is none then. None
+    /// where it was given up because of others.
+    ///
+    /// What is written there meanwhile stays too, where the store keeps such a condition.
+    pub(super) async fn copy_if_new(
+        &self,
+        storage: &Storage,
+        (from, to): (&str, &str),
+        options: PutOptions,
+        bar: &Bar,
+    ) -> Result<Option<Option<Metadata>>> {
+        match storage.head(to).await {
+            Ok(_) => return Ok(Some(None)),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return self.failed(error, (from, to)),
+        }
+        let new = PutOptions { mode: PutMode::IfAbsent, ..options.clone() };
+        let copied = match self.tried(storage, (from, to), new, bar).await {
+            Err(Error::Unsupported { .. }) => self.tried(storage, (from, to), options, bar).await,
+            copied => copied,
+        };
+        match copied {
+            Ok(copied) => Ok(copied.map(Some)),
+            Err(Error::AlreadyExists { .. }) => Ok(Some(None)),
+            Err(error) => self.failed(error, (from, to)),
+        }
+    }
+
+    async fn tried(
+        &self,
+        storage: &Storage,
+        (from, to): (&str, &str),
+        options: PutOptions,
+        bar: &Bar,
+    ) -> Result<Option<Metadata>, Error> {
         if self.has_stopped() {
             return Ok(None);
         }
@@ -42,12 +83,16 @@ impl Together {
             bar.passed(bytes);
             !this.has_stopped()
         };
-        match storage.copy_while(from, to, options, passed).await {
-            Ok(metadata) => Ok(Some(metadata)),
-            // What fails because of the first failure, or after it, tells nothing more.
-            Err(_) if self.0.swap(true, Ordering::Relaxed) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot copy {from} to {to}")),
+        storage.copy_while(from, to, options, passed).await.map(Some)
+    }
+
+    /// A failure, after which no other copy is begun.
+    fn failed<T>(&self, error: Error, (from, to): (&str, &str)) -> Result<Option<T>> {
+        // What fails because of the first failure, or after it, tells nothing more.
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Ok(None);
         }
+        Err(error).with_context(|| format!("cannot copy {from} to {to}"))
     }
 
     /// Waits for all of them, and hands on what was done; for those under way only, once one has

@@ -112,8 +112,8 @@ impl Storage {
         options: ListOptions,
     ) -> Result<BoxStream<'static, Result<Found>>> {
         let at = self.locator.open(prefix)?;
-        let mut asked = samara_store::ListOptions::default();
-        (asked.limit, asked.slashes) = (options.limit, options.slashes);
+        let (limit, slashes) = (options.limit, options.slashes);
+        let mut asked = samara_store::ListOptions { after: None, limit, slashes };
         if let Some(url) = options.after {
             let after = self.locator.open(&url)?;
             if !Arc::ptr_eq(&after.store, &at.store) {
@@ -124,7 +124,7 @@ impl Storage {
         }
         let shown = at.key.clone();
         let all = self.pages(at, asked, move |key| !is_trial(&shown, key));
-        Ok(match options.limit {
+        Ok(match limit {
             Some(limit) => all.take(limit).boxed(),
             None => all,
         })
@@ -140,8 +140,8 @@ impl Storage {
         let mut at = self.locator.open(pattern)?;
         let (parsed, asked) = (Pattern::of(&at)?, at.key);
         at.key = parsed.literal_prefix().to_owned();
-        let mut options = samara_store::ListOptions::default();
-        options.slashes = parsed.slashes_max();
+        let slashes = parsed.slashes_max();
+        let options = samara_store::ListOptions { slashes, ..Default::default() };
         let matches = move |key: &str| parsed.matches(key) && !is_trial(&asked, key);
         Ok(self.pages(at, options, matches))
     }
