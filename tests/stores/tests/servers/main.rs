@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod az;
+mod command;
 mod faults;
 mod files;
 mod google;
@@ -94,11 +95,12 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "apache" => &[KEPT, files::CHECKS, files::CUT],
         "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
-        "gcp-storage-emulator" | "redis" => &[KEPT],
+        "gcp-storage-emulator" => &[KEPT],
+        "redis" => &[KEPT, command::TIMELESS],
         "google" => {
             &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
         }
-        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
+        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS, command::S3],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES],
