@@ -12,7 +12,7 @@ use super::bar::Bar;
 use super::filter::Filters;
 use super::plan::{Copy, Plan, Wish, plan};
 use super::said::Said;
-use super::together::Together;
+use super::together::{Together, ahead};
 use super::{REQUESTS, count, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
@@ -284,10 +284,9 @@ async fn all(
     Ok(())
 }
 
-/// All that a plan has; the bar is told of what it was not made with.
-fn copies<'a>(plan: Plan, bar: &'a Bar) -> BoxStream<'a, Result<Copy, Error>> {
-    let rest = plan.rest.inspect_ok(|copy| bar.expect(copy.size));
-    stream::iter(plan.first).map(Ok).chain(rest).boxed()
+/// All that a plan has.
+fn copies(plan: Plan) -> BoxStream<'static, Result<Copy, Error>> {
+    stream::iter(plan.first).map(Ok).chain(plan.rest).boxed()
 }
 
 /// Makes copies, some at a time, and each goes on as it can: none waits for one before it.
@@ -297,15 +296,8 @@ async fn make(
     (verb, how): (Verb, &How),
     globals: &Globals,
 ) -> Result<Sum> {
-    let bar = &Bar::new(plan.first.iter().map(|copy| copy.size).sum(), globals);
-    let together = &Together::default();
-    let copies = copies(plan, bar).take_while(|_| future::ready(!together.has_stopped()));
-    let done = copies.map(|copy| async move {
-        let copy = copy?;
-        let done = one(storage, (together, bar), (verb, how), &copy).await?;
-        Ok(done.map(|done| (copy, done)))
-    });
-    let done = done.buffer_unordered(how.jobs.max(1)).boxed();
+    let (bar, together) = (&Bar::new(0, globals), &Together::default());
+    let copies = copies(plan).inspect_ok(|copy| bar.expect(copy.size));
     let mut sum = Sum::default();
     let each = |(copy, done): (Copy, Done)| {
         let said = match done {
@@ -330,7 +322,18 @@ async fn make(
         }
         Ok(())
     };
-    together.all(done, interrupted()?, each).await?;
+    let signal = interrupted()?;
+    let copied = ahead(copies, async |copies| {
+        let copies = copies.take_while(|_| future::ready(!together.has_stopped()));
+        let done = copies.map(|copy| async move {
+            let copy = copy?;
+            let done = one(storage, (together, bar), (verb, how), &copy).await?;
+            Ok(done.map(|done| (copy, done)))
+        });
+        let done = done.buffer_unordered(how.jobs.max(1)).boxed();
+        together.all(done, signal, each).await
+    });
+    copied.await?;
     Ok(sum)
 }
 
@@ -373,8 +376,7 @@ async fn show(
     (verb, how): (Verb, &How),
     globals: &Globals,
 ) -> Result<()> {
-    let bar = Bar::new(0, globals);
-    let looked = copies(plan, &bar).map(|copy| async move {
+    let looked = copies(plan).map(|copy| async move {
         let copy = copy?;
         let is_there = how.no_clobber
             && match storage.head(&copy.to).await {

@@ -15,7 +15,7 @@ use super::bar::Bar;
 use super::filter::Filters;
 use super::remove::Links;
 use super::said::guessed;
-use super::together::Together;
+use super::together::{Together, ahead};
 use super::{REMOVED_TOGETHER, REQUESTS, count, is_root, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
@@ -53,6 +53,10 @@ pub(super) struct Arguments {
     jobs: usize,
 }
 
+/// What is held of what is to be removed, until all copies are there. Where it is more, it is listed
+/// once more then.
+const GONE_MAX: usize = 100_000;
+
 /// What is to be done about one name.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -84,6 +88,8 @@ struct Sum {
     same: u64,
     /// Of these, those of which nothing but the size was known.
     by_size: u64,
+    removed: u64,
+    /// The first of those.
     gone: Vec<String>,
 }
 
@@ -101,27 +107,64 @@ pub(super) async fn sync(
     }
     stays(&target)?;
     has_some(storage, (&source, &target), arguments.delete).await?;
-    let wanted = |listing: BoxStream<'static, Result<Found, Error>>, place: &str| {
+    let places = (source.as_str(), target.as_str());
+    let mut sum =
+        follow(storage, listed(storage, places, arguments)?, places, (arguments, globals)).await?;
+    if arguments.dry_run {
+        return Ok(());
+    }
+    // Not before all copies are there.
+    if sum.removed > sum.gone.len() as u64 {
+        let steps = listed(storage, places, arguments)?;
+        sum.removed = remove(storage, steps, &target).await?;
+    } else {
+        for urls in sum.gone.chunks(REMOVED_TOGETHER) {
+            storage.delete_many(urls).await?;
+        }
+    }
+    finish(&sum, arguments.size_only, globals)
+}
+
+/// What is to be done, as both places are listed.
+fn listed(
+    storage: &Storage,
+    (source, target): (&str, &str),
+    arguments: &Arguments,
+) -> Result<BoxStream<'static, Result<Step, Error>>> {
+    let wanted = |listing: BoxStream<'static, Result<Found, Error>>, place: &str| -> Listing {
         let (filters, place) = (arguments.filters.clone(), place.len());
         let wanted = move |found: &Found| future::ready(filters.take(&found.url[place..]));
         listing.try_filter(wanted).boxed().peekable()
     };
     let scheme = |url: &str| url.split_once(':').map(|(scheme, _)| scheme.to_owned());
-    let etags = scheme(&source) == scheme(&target);
-    let steps = steps(
-        (wanted(storage.list(&source)?, &source), &source),
-        (wanted(storage.list(&target)?, &target), &target),
-        How { size_only: arguments.size_only, etags },
-    );
-    let sum = follow(storage, steps.boxed(), (&source, &target), (arguments, globals)).await?;
-    if arguments.dry_run {
-        return Ok(());
+    let how = How { size_only: arguments.size_only, etags: scheme(source) == scheme(target) };
+    let from = (wanted(storage.list(source)?, source), source);
+    let to = (wanted(storage.list(target)?, target), target);
+    Ok(steps(from, to, how).boxed())
+}
+
+/// Removes what the target has and the source has not, as it is listed; how many that were.
+async fn remove(
+    storage: &Storage,
+    steps: BoxStream<'static, Result<Step, Error>>,
+    target: &str,
+) -> Result<u64> {
+    let (mut removed, mut links) = (0, Links::below(target));
+    let gone = steps.try_filter_map(|step| {
+        let url = match step {
+            Step::Remove(name) => Some(format!("{target}{name}")),
+            Step::Copy { .. } | Step::Same { .. } => None,
+        };
+        future::ready(Ok(url))
+    });
+    let mut gone = gone.chunks(REMOVED_TOGETHER).boxed();
+    while let Some(urls) = gone.next().await {
+        let urls: Vec<String> = urls.into_iter().collect::<Result<_, Error>>()?;
+        urls.iter().try_for_each(|url| links.refuse(url))?;
+        storage.delete_many(&urls).await?;
+        removed += urls.len() as u64;
     }
-    // Not before all copies are there.
-    for urls in sum.gone.chunks(REMOVED_TOGETHER) {
-        storage.delete_many(urls).await?;
-    }
-    finish(&sum, arguments.size_only, globals)
+    Ok(removed)
 }
 
 /// Takes the steps, all copies but no removals; or shows them.
@@ -133,26 +176,24 @@ async fn follow(
 ) -> Result<Sum> {
     let (bar, together) = (&Bar::new(0, globals), &Together::default());
     let names = |name: &str| (format!("{source}{name}"), format!("{target}{name}"));
-    let done =
-        steps.take_while(|_| future::ready(!together.has_stopped())).map(|step| async move {
-            let step = step?;
-            if let Step::Copy { name, size } = &step
-                && !arguments.dry_run
-            {
-                bar.expect(*size);
-                let (from, to) = names(name);
-                let content_type = guessed(&from, &to).map(str::to_owned);
-                let attributes = Attributes { content_type, ..Attributes::default() };
-                let options = PutOptions { attributes, ..PutOptions::default() };
-                let copied = together.copy(storage, (&from, &to), options, bar).await?;
-                return Ok(copied.map(|_| step));
-            }
-            Ok::<_, anyhow::Error>(Some(step))
-        });
-    // What is shown is in the order of the names; of copies none waits for one before it.
-    let done = match arguments.dry_run {
-        true => done.buffered(1).boxed(),
-        false => done.buffer_unordered(arguments.jobs.max(1)).boxed(),
+    let steps = steps.inspect_ok(|step| {
+        if let Step::Copy { size, .. } = step {
+            bar.expect(*size);
+        }
+    });
+    let taken = |step: Result<Step, Error>| async move {
+        let step = step?;
+        if let Step::Copy { name, .. } = &step
+            && !arguments.dry_run
+        {
+            let (from, to) = names(name);
+            let content_type = guessed(&from, &to).map(str::to_owned);
+            let attributes = Attributes { content_type, ..Attributes::default() };
+            let options = PutOptions { attributes, ..PutOptions::default() };
+            let copied = together.copy(storage, (&from, &to), options, bar).await?;
+            return Ok(copied.map(|_| step));
+        }
+        Ok::<_, anyhow::Error>(Some(step))
     };
     let (mut sum, mut links) = (Sum::default(), Links::below(target));
     let each = |step: Step| -> Result<()> {
@@ -169,7 +210,10 @@ async fn follow(
             Step::Remove(name) if arguments.delete => {
                 let url = format!("{target}{name}");
                 links.refuse(&url)?;
-                sum.gone.push(url.clone());
+                sum.removed += 1;
+                if sum.gone.len() < GONE_MAX {
+                    sum.gone.push(url.clone());
+                }
                 (format!("remove {url}"), json!({ "remove": url }))
             }
             Step::Remove(_) => return Ok(()),
@@ -182,13 +226,22 @@ async fn follow(
         }
         Ok(())
     };
-    together.all(done, interrupted()?, each).await?;
+    let signal = interrupted()?;
+    let followed = ahead(steps, async |steps| {
+        let steps = steps.take_while(|_| future::ready(!together.has_stopped()));
+        // What is shown is in the order of the names; of copies none waits for one before it.
+        let done = match arguments.dry_run {
+            true => steps.map(taken).buffered(1).boxed(),
+            false => steps.map(taken).buffer_unordered(arguments.jobs.max(1)).boxed(),
+        };
+        together.all(done, signal, each).await
+    });
+    followed.await?;
     Ok(sum)
 }
 
 fn finish(sum: &Sum, size_only: bool, globals: &Globals) -> Result<()> {
-    let Sum { copied, bytes, same, by_size, gone } = sum;
-    let removed = gone.len();
+    let Sum { copied, bytes, same, by_size, removed, .. } = sum;
     if globals.json {
         let json = json!({
             "copied": copied, "bytes": bytes, "same": same, "removed": removed,
@@ -378,5 +431,27 @@ mod tests {
         assert_eq!(how(false, true).same(&newer, &file), None);
         assert_eq!(how(false, true).same(&file, &newer), same(false));
         assert_eq!(how(true, true).same(&newer, &file), same(true));
+    }
+
+    #[test]
+    fn what_is_too_much_to_hold_is_removed_as_it_is_listed() {
+        let storage = Storage::new().unwrap();
+        samara::block_on(async {
+            let target = "mem://sync removes/to/";
+            for n in 0..2_500 {
+                storage.put(&format!("{target}{n:04}"), "x").await.unwrap();
+            }
+            for n in [7, 1_000, 2_499] {
+                storage.put(&format!("mem://sync removes/from/{n:04}"), "x").await.unwrap();
+            }
+            let list = |url: &str| storage.list(url).unwrap().boxed().peekable();
+            let from = "mem://sync removes/from/";
+            let how = How { size_only: true, etags: true };
+            let steps = steps((list(from), from), (list(target), target), how).boxed();
+            assert_eq!(remove(&storage, steps, target).await.unwrap(), 2_497);
+            let left: Vec<Found> = storage.list(target).unwrap().try_collect().await.unwrap();
+            let names: Vec<&str> = left.iter().map(|found| &found.url[target.len()..]).collect();
+            assert_eq!(names, ["0007", "1000", "2499"]);
+        });
     }
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use futures::channel::oneshot;
-use futures::future::{Either, FutureExt, select};
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, FutureExt, join, select};
 use futures::{Stream, StreamExt};
 use samara::Storage;
 use samara::storage::{Error, Metadata, PutMode, PutOptions};
 
 use super::bar::Bar;
 use crate::report::{interrupted, say};
+
+/// What is listed before it is worked on, so that it is known how much there is to do.
+const AHEAD: usize = 10_000;
 
 /// Whether they go on. Clones are about the same copies.
 #[derive(Debug, Clone, Default)]
@@ -126,6 +129,17 @@ impl Together {
     }
 }
 
+/// Lists on while what was listed is worked on.
+pub(super) async fn ahead<T, R>(
+    listing: impl Stream<Item = T> + Send,
+    work: impl AsyncFnOnce(mpsc::Receiver<T>) -> R,
+) -> R {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    // It ends early where nobody works any more.
+    let listed = listing.map(Ok).forward(sender);
+    join(listed, work(receiver)).await.1
+}
+
 #[cfg(test)]
 mod tests {
     use futures::stream;
@@ -163,6 +177,20 @@ mod tests {
             ended
         })?;
         Ok(count)
+    }
+
+    /// A bar whose total is only what has begun says nothing.
+    #[test]
+    fn what_there_is_to_do_is_known_before_it_is_done() {
+        let bar = &Bar::hidden();
+        let listing = stream::iter(0..100_u64).inspect(|bytes| bar.expect(*bytes));
+        samara::block_on(ahead(listing, async |mut listed| {
+            assert_eq!(listed.next().await, Some(0));
+            assert_eq!(bar.total(), 99 * 50);
+        }));
+        let more = stream::iter(0..3 * AHEAD as u64);
+        let all = samara::block_on(ahead(more, async |listed| listed.count().await));
+        assert_eq!(all, 3 * AHEAD);
     }
 
     #[test]
