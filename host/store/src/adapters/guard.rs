@@ -12,9 +12,10 @@ use futures::StreamExt;
 use super::retry::{Patience, Request, random};
 use super::{TICKET, body};
 use crate::error::shown;
+use crate::key;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
-    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Verb, Wanted, Writer, key,
+    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Verb, Wanted, Writer,
 };
 
 /// Does what a store does, with patience.

@@ -10,8 +10,17 @@ use tempfile::TempDir;
 use crate::Check;
 use crate::stranger::{stranger, stranger_says};
 
+/// What is checked of a server.
+pub(crate) fn checks(server: &str) -> &'static [(&'static str, Check)] {
+    match server {
+        "moto" => S3,
+        "redis" => TIMELESS,
+        _ => &[],
+    }
+}
+
 /// What is checked of S3.
-pub(crate) const S3: &[(&str, Check)] = &[
+const S3: &[(&str, Check)] = &[
     ("command_objects_go_there_and_back", |server| Box::pin(there_and_back(server))),
     ("command_signed_urls_are_read_and_written", |server| Box::pin(signed_by_the_command(server))),
     ("command_names_that_are_no_keys_are_in_nobodys_way", |server| Box::pin(foreign_names(server))),
@@ -24,7 +33,7 @@ pub(crate) const S3: &[(&str, Check)] = &[
 ];
 
 /// What is checked of a store without times.
-pub(crate) const TIMELESS: &[(&str, Check)] =
+const TIMELESS: &[(&str, Check)] =
     &[("command_a_second_sync_copies_nothing", |server| Box::pin(synced_twice(server)))];
 
 /// A directory in which the command runs, and what it reaches from there.

@@ -65,7 +65,8 @@ fn main() -> io::Result<ExitCode> {
                 checked(&lazy, "faults_haproxy", |server| Box::pin(faults::haproxy(server)));
             trials.push(trial.with_ignored_flag(!both && !all));
         }
-        for (name, check) in checks(spec.name).iter().copied().flatten() {
+        let of_command = command::checks(spec.name).iter();
+        for (name, check) in checks(spec.name).iter().copied().flatten().chain(of_command) {
             trials.push(checked(&lazy, name, *check).with_ignored_flag(!is_installed && !all));
         }
         if !is_installed {
@@ -95,12 +96,11 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "apache" => &[KEPT, files::CHECKS, files::CUT],
         "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
-        "gcp-storage-emulator" => &[KEPT],
-        "redis" => &[KEPT, command::TIMELESS],
+        "gcp-storage-emulator" | "redis" => &[KEPT],
         "google" => {
             &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
         }
-        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS, command::S3],
+        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES],
