@@ -107,6 +107,7 @@ pub use crate::location::{Location, Locator};
 pub use crate::mem::MemStore;
 pub use crate::needs::Needs;
 pub use crate::options::{Options, Setting, Settings};
+pub use crate::pattern::Pattern;
 pub use crate::store::{
     Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
     PutMode, PutOptions, Store, Unfinished, Verb, Writer,

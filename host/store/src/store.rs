@@ -113,6 +113,32 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
         directory::by_jumps(self, prefix, options).await
     }
 
+    /// Lists what other programs put below `prefix` under names that are no keys, and so in no other
+    /// listing: those with a segment that is empty, `.` or `..`, and those that end with `/`, which
+    /// stand for directories. Of `options` `after` counts.
+    ///
+    /// No method but [`delete_foreign`](Self::delete_foreign) takes such a name. A store that has
+    /// none, or does not look for them, has an empty page.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list`](Self::list).
+    async fn list_foreign(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        let _ = (prefix, options);
+        Ok(Page::default())
+    }
+
+    /// Removes objects under names of [`list_foreign`](Self::list_foreign).
+    ///
+    /// # Errors
+    ///
+    /// As for [`delete_many`](Self::delete_many); `Unsupported` where the store lists none.
+    async fn delete_foreign(&self, names: &[String]) -> Result<()> {
+        let Some(name) = names.first() else { return Ok(()) };
+        let reason = "names that are no keys are not removed here";
+        Err(Error::unsupported(format!("{self}{name}"), Operation::Delete, reason))
+    }
+
     /// Copies an object within the store.
     ///
     /// # Errors

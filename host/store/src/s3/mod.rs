@@ -178,6 +178,15 @@ impl Store for S3Store {
         list::directory(self, prefix, &options).await
     }
 
+    async fn list_foreign(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        key::check_prefix(self, prefix)?;
+        list::foreign(self, prefix, options.after).await
+    }
+
+    async fn delete_foreign(&self, names: &[String]) -> Result<()> {
+        write::delete_many(self, names).await
+    }
+
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         key::check(self, from)?;
         key::check(self, to)?;

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod az;
+mod command;
 mod faults;
 mod files;
 mod google;
@@ -68,7 +69,8 @@ fn main() -> io::Result<ExitCode> {
                 writeln!(io::stdout(), "skipped: haproxy: try {} install", script.display())?;
             }
         }
-        for (name, check) in checks(spec.name).iter().copied().flatten() {
+        let of_command = command::checks(spec.name).iter();
+        for (name, check) in checks(spec.name).iter().copied().flatten().chain(of_command) {
             trials.push(checked(&lazy, name, *check).with_ignored_flag(!is_installed && !all));
         }
         if !is_installed {
