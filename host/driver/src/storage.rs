@@ -33,6 +33,7 @@ mod buf_writer;
 mod list;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ use tokio::task::{JoinError, JoinSet};
 pub use self::buf_reader::BufReader;
 pub use self::buf_writer::BufWriter;
 pub use self::list::{Entry, ListOptions};
+pub use self::unfinished::Unfinished;
 use crate::builder::Io;
 use crate::{Builder, Executor, Settings};
 

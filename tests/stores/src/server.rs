@@ -324,7 +324,7 @@ impl Server {
     }
 
     /// The store, without what its key begins with.
-    fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         let end = self.url().match_indices('/').nth(2).map_or(usize::MAX, |(at, _)| at);
         self.url().get(..end).unwrap_or_else(|| self.url())
     }

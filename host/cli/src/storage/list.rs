@@ -185,7 +185,7 @@ pub(super) async fn stat(
 
 /// A name in a line of its own: characters that end a line, or tell a terminal something, are written
 /// as escapes. With --json names are as they are.
-fn shown(url: &str) -> Cow<'_, str> {
+pub(super) fn shown(url: &str) -> Cow<'_, str> {
     if !url.contains(char::is_control) {
         return url.into();
     }

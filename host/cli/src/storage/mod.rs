@@ -10,6 +10,7 @@ mod remove;
 mod said;
 mod sync;
 mod together;
+mod uploads;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,7 @@ enum Verb {
     Presign(access::PresignArguments),
     Mb(access::MbArguments),
     Rb(access::RbArguments),
+    Uploads(uploads::Arguments),
 }
 
 /// What a place turned out to be.
@@ -86,6 +88,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<ExitCode> 
             Verb::Presign(arguments) => access::presign(&storage, arguments, globals).await,
             Verb::Mb(arguments) => access::mb(&storage, arguments, globals).await,
             Verb::Rb(arguments) => access::rb(&storage, arguments, globals).await,
+            Verb::Uploads(arguments) => uploads::uploads(&storage, arguments, globals).await,
             Verb::Rm(arguments) => remove::rm(&storage, arguments, globals).await,
         }
     })?;

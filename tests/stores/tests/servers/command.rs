@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use samara_store::PutOptions;
 use samara_stores::Server;
 use tempfile::TempDir;
 
@@ -26,6 +27,9 @@ const S3: &[(&str, Check)] = &[
     ("command_names_that_are_no_keys_are_in_nobodys_way", |server| Box::pin(foreign_names(server))),
     ("command_objects_of_many_pages_go_as_they_are_listed", |server| {
         Box::pin(many_objects(server))
+    }),
+    ("command_uploads_that_were_left_are_listed_and_removed", |server| {
+        Box::pin(left_uploads(server))
     }),
     ("command_a_full_bucket_is_emptied_where_it_is_said", |server| {
         Box::pin(emptied_buckets(server))
@@ -63,6 +67,14 @@ impl Place {
         }
         if let Some(endpoint) = server.said.get("ENDPOINT") {
             variables.insert("AWS_ENDPOINT_URL".to_owned(), endpoint.clone());
+        }
+        if variables.len() < 2 {
+            // Its log-in has no variables of its own.
+            let settings = server.settings();
+            let said = settings.values().map(|(_, name, value)| format!("{name} = \"{value}\""));
+            let said = said.collect::<Vec<_>>().join(", ");
+            let stores = format!("{{ \"{}\" = {{ {said} }} }}", server.place());
+            variables.insert("SAMARA_STORES".to_owned(), stores);
         }
         Self { dir, variables }
     }
@@ -213,6 +225,31 @@ async fn foreign_names(server: &Server) {
     assert!(removed.ends_with("removed 5 objects\n"), "{removed}");
     let none = place.run(&["rm", "-r", url]);
     assert!(none.code == Some(3) && none.stderr.contains("not found"), "{none:?}");
+}
+
+/// What a process that died has left.
+async fn left_uploads(server: &Server) {
+    let place = Place::new(server);
+    let store = server.locator().open(server.url()).expect("the store").store;
+    for key in ["command/left/a b", "command/left-alone"] {
+        let mut writer = store.writer(key, PutOptions::default()).await.expect("writer");
+        writer.write(vec![7; 9 << 20].into()).await.expect("write");
+        std::mem::forget(writer);
+    }
+    let at = "s3://samara/command/left";
+    let listed = place.ok(&["uploads", at]);
+    assert!(listed.ends_with("Z  s3://samara/command/left/a b\n"), "{listed}");
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    // What has just begun may be under way. This server says of each that it began in 2010.
+    let young = ["uploads", "--remove", "--older-than", "20000d", at];
+    assert_eq!(place.ok(&young), "removed 0 uploads\n");
+    let removal = ["uploads", "--remove", at];
+    assert_eq!(place.ok(&removal), "removed 1 upload\n");
+    let rest = ["uploads", "--remove", "--older-than", "0s", "--json", "s3://samara/command/"];
+    assert_eq!(place.ok(&rest), "{\"removed\":1}\n");
+    assert_eq!(place.run(&["uploads", "s3://samara/command/"]).stdout, "");
+    let elsewhere = place.run(&["uploads", "file:///tmp"]);
+    assert_eq!(elsewhere.code, Some(2), "{elsewhere:?}");
 }
 
 async fn emptied_buckets(server: &Server) {
