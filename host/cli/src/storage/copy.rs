@@ -346,6 +346,11 @@ async fn one(
 ) -> Result<Option<Done>> {
     let names = (copy.from.as_str(), copy.to.as_str());
     let options = how.options(&copy.from, &copy.to);
+    // Listings of some stores do not say which version they mean.
+    let etag = match verb {
+        Verb::Move if copy.etag.is_empty() => storage.head(&copy.from).await?.etag,
+        _ => copy.etag.clone(),
+    };
     let made = match how.no_clobber {
         true => together.copy_if_new(storage, names, options, bar).await?,
         false => together.copy(storage, names, options, bar).await?.map(Some),
@@ -356,7 +361,7 @@ async fn one(
         Some(Some(metadata)) => metadata,
     };
     if verb == Verb::Move {
-        match storage.delete_if_match(&copy.from, &copy.etag).await {
+        match storage.delete_if_match(&copy.from, &etag).await {
             Ok(()) => {}
             Err(Error::Precondition { .. }) => return Ok(Some(Done::Kept)),
             Err(error) => {

@@ -18,7 +18,7 @@ use anyhow::Result;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt, future};
 use samara::Storage;
-use samara::storage::{Error, Found};
+use samara::storage::{Error, Found, ListOptions};
 
 use crate::globals::Globals;
 use crate::report::usage;
@@ -116,6 +116,12 @@ impl Place {
             false => Ok(Self::Directory(format!("{url}/"))),
         }
     }
+}
+
+/// Whether any object's URL begins so.
+async fn has_objects(storage: &Storage, prefix: &str) -> Result<bool> {
+    let one = storage.list_with(prefix, ListOptions::default().limit(1))?.try_next().await?;
+    Ok(one.is_some())
 }
 
 /// A listing that has something; else it is said that what was sought is not there.

@@ -9,7 +9,7 @@ use samara::Storage;
 use samara::storage::{Error, Found};
 
 use super::filter::Filters;
-use super::{NO_MATCH, NO_OBJECT, Place, some, stays};
+use super::{NO_MATCH, NO_OBJECT, Place, has_objects, some, stays};
 use crate::report::usage;
 
 /// Copies that are known before the first is made, where they cannot undo each other: how many bytes
@@ -164,9 +164,7 @@ async fn is_directory(storage: &Storage, target: &str) -> Result<bool> {
     }
     match storage.head(target).await {
         Ok(_) => Ok(false),
-        Err(Error::NotFound { .. }) => {
-            Ok(storage.list(&format!("{url}/"))?.try_next().await?.is_some())
-        }
+        Err(Error::NotFound { .. }) => has_objects(storage, &format!("{url}/")).await,
         Err(error) => Err(error.into()),
     }
 }

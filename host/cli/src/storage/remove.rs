@@ -11,7 +11,9 @@ use samara::Storage;
 use samara::storage::Error;
 
 use super::plan::literal_directory;
-use super::{NO_MATCH, NO_OBJECT, Place, REMOVED_TOGETHER, REQUESTS, count, is_root, some};
+use super::{
+    NO_MATCH, NO_OBJECT, Place, REMOVED_TOGETHER, REQUESTS, count, has_objects, is_root, some,
+};
 use crate::globals::Globals;
 use crate::report::{say, usage};
 
@@ -140,8 +142,8 @@ async fn may_go(storage: &Storage, url: &str, recursive: bool) -> Result<()> {
             "{url} is a whole store; name what is to be removed, if it is all: {url}**"
         )));
     }
-    let none = storage.list(url)?.try_next().await?.is_none()
-        && storage.list_foreign(url)?.try_next().await?.is_none();
+    let none =
+        !has_objects(storage, url).await? && storage.list_foreign(url)?.try_next().await?.is_none();
     let location = url.trim_end_matches('/').to_owned();
     if none {
         return Err(Error::NotFound { location, sought: NO_OBJECT }.into());

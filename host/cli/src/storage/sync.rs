@@ -16,7 +16,7 @@ use super::filter::Filters;
 use super::remove::Links;
 use super::said::guessed;
 use super::together::{Together, ahead};
-use super::{REMOVED_TOGETHER, REQUESTS, count, is_root, stays};
+use super::{REMOVED_TOGETHER, REQUESTS, count, has_objects, is_root, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::{say, usage};
@@ -262,7 +262,7 @@ fn finish(sum: &Sum, size_only: bool, globals: &Globals) -> Result<()> {
 
 /// Refuses a source that has nothing: a slip in its name would look like success.
 async fn has_some(storage: &Storage, (source, target): (&str, &str), delete: bool) -> Result<()> {
-    if storage.list(source)?.try_next().await?.is_some() {
+    if has_objects(storage, source).await? {
         return Ok(());
     }
     let location = source.trim_end_matches('/');

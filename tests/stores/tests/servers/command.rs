@@ -16,6 +16,7 @@ pub(crate) fn checks(server: &str) -> &'static [(&'static str, Check)] {
     match server {
         "moto" => S3,
         "redis" => TIMELESS,
+        "s3s-fs" => NO_ETAGS,
         _ => &[],
     }
 }
@@ -35,6 +36,10 @@ const S3: &[(&str, Check)] = &[
         Box::pin(emptied_buckets(server))
     }),
 ];
+
+/// What is checked of a store whose listings have no etags.
+const NO_ETAGS: &[(&str, Check)] =
+    &[("command_what_is_moved_is_there_once", |server| Box::pin(moved_once(server)))];
 
 /// What is checked of a store without times.
 const TIMELESS: &[(&str, Check)] =
@@ -283,6 +288,18 @@ async fn many_objects(server: &Server) {
     for url in [url, "s3://samara/some/"] {
         assert_eq!(place.run(&["ls", url]).code, Some(3), "{url} has nothing");
     }
+}
+
+async fn moved_once(server: &Server) {
+    let place = Place::new(server);
+    for name in ["in/a", "in/b/c"] {
+        place.file(name, name);
+    }
+    let url = |name: &str| format!("{}moved-once/{name}", server.url());
+    place.ok(&["cp", "-r", "in", &url("from/")]);
+    let moved = place.ok(&["mv", "-r", &url("from/"), &url("to/")]);
+    assert_eq!(moved, "moved 2 objects, 10 B\n");
+    assert_eq!(place.names(&url("")), ["to/a", "to/b/c"]);
 }
 
 async fn synced_twice(server: &Server) {
