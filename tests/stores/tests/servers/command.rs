@@ -246,7 +246,7 @@ async fn left_uploads(server: &Server) {
     assert!(listed.ends_with("Z  s3://samara/command/left/a b\n"), "{listed}");
     assert_eq!(listed.lines().count(), 1, "{listed}");
     // What has just begun may be under way. This server says of each that it began in 2010.
-    let young = ["uploads", "--remove", "--older-than", "20000d", at];
+    let young = ["uploads", "--remove", "--older-than", "480000h", at];
     assert_eq!(place.ok(&young), "removed 0 uploads\n");
     let removal = ["uploads", "--remove", at];
     assert_eq!(place.ok(&removal), "removed 1 upload\n");
