@@ -7,7 +7,7 @@ use bytes::Bytes;
 use samara_core::Access;
 use samara_store::{
     Attributes as Said, GetOptions, ListOptions, Location, Metadata as Stored, PutMode as Mode,
-    PutOptions, StoreExt, is_trial,
+    PutOptions, StoreExt, is_trial, transfer,
 };
 use wasmtime::component::Resource;
 
@@ -356,10 +356,12 @@ fn put_options(url: &str, mode: PutMode, attributes: Attributes) -> Result<PutOp
 /// What the names of attributes begin with that are ours.
 const RESERVED: &str = "samara-";
 
-/// Copies between two stores, piece by piece.
+/// Copies between two stores, piece by piece, with what is said about the object.
 async fn copy_between(from: &Location, to: &Location) -> samara_store::Result<Stored> {
-    let mut body = from.store.get(&from.key, GetOptions::default()).await?.body;
-    let mut writer = to.store.writer(&to.key, PutOptions::default()).await?;
+    let object = from.store.get(&from.key, GetOptions::default()).await?;
+    let options = transfer::described(from, object.attributes, to, PutOptions::default()).await?;
+    let mut body = object.body;
+    let mut writer = to.store.writer(&to.key, options).await?;
     while let Some(bytes) = futures::StreamExt::next(&mut body).await {
         writer.write(bytes?).await?;
     }

@@ -9,6 +9,7 @@ mod az;
 mod faults;
 mod files;
 mod google;
+mod lost;
 mod s3;
 mod stranger;
 mod sums;
@@ -92,13 +93,21 @@ fn main() -> io::Result<ExitCode> {
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
         "apache" => &[KEPT, files::CHECKS, files::CUT],
-        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS],
+        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS, lost::CHECKS],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
-        "gcp-storage-emulator" | "redis" => &[KEPT],
-        "google" => {
-            &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
-        }
-        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
+        "gcp-storage-emulator" => &[KEPT],
+        "google" => &[
+            KEPT,
+            google::CHECKS,
+            tokens::GOOGLE,
+            faults::CHECKS,
+            sums::CHECKS,
+            sums::PIECES,
+            lost::CHECKS,
+            lost::GIVEN_UP,
+        ],
+        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS, lost::CHECKS],
+        "redis" => &[KEPT, lost::REDIS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES],
