@@ -413,6 +413,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_about_an_object_goes_to_another_store_too() {
+        let locator = samara_store::Locator::default();
+        let (from, to) = (locator.open("mem://of/a").unwrap(), locator.open("mem://to/a").unwrap());
+        let user = std::iter::once(("source".to_owned(), "x".to_owned())).collect();
+        let attributes = Said { content_type: Some("text/csv".to_owned()), user };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let options = PutOptions { attributes: attributes.clone(), ..PutOptions::default() };
+            from.store.put("a", "1".into(), options).await.unwrap();
+            assert_eq!(copy_between(&from, &to).await.unwrap().size, 1);
+            assert_eq!(to.store.attributes("a").await.unwrap(), attributes);
+        });
+    }
+
+    #[test]
     fn what_cannot_be_said_of_an_object_is_refused() {
         let said = |content_type: &str, user: &[(&str, &str)]| {
             let user = user.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
