@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use samara_core::{CsvOptions, Partition, Records, Terminator};
-use samara_store::{Discovered, Locator};
+use samara_store::{Discovered, GetOptions, Locator};
 
 use crate::Error;
 use crate::environment::Environment;
@@ -167,7 +167,7 @@ impl Objects {
         WithArguments { objects: self, arguments }
     }
 
-    /// Finds the objects. Reads sizes, never contents.
+    /// Finds the objects. Reads sizes, never contents; of one that lies behind HTTP a byte.
     pub(crate) async fn find(&self, locator: &Locator) -> Result<Vec<Found>, Error> {
         if matches!(self.cut, Cut::Bytes(0) | Cut::Count(0)) {
             return Err(Error::Invalid(
@@ -182,6 +182,9 @@ impl Objects {
             for object in discovered {
                 found.push(self.count(object)?);
             }
+        }
+        if let Some(said) = lacks_ranges(locator, &found).await {
+            tracing::warn!("{said}");
         }
         Ok(found)
     }
@@ -233,6 +236,23 @@ impl Objects {
     }
 }
 
+/// What to say where an object is cut whose server sends all of it for each partition. The first one
+/// stands for others: mostly they are of one server.
+async fn lacks_ranges(locator: &Locator, found: &[Found]) -> Option<String> {
+    let is_http = |url: &str| url.starts_with("http:") || url.starts_with("https:");
+    let cut = found.iter().find(|it| it.partitions > 1 && is_http(&it.object.url))?;
+    let at = locator.open(&cut.object.url).ok()?;
+    // What fails here fails again where it matters.
+    let byte = at.store.get(&at.key, GetOptions::default().range(0..1)).await.ok()?;
+    byte.ignores_ranges.then(|| {
+        format!(
+            "{} knows no ranges, so each partition reads all that lies before it too: do not cut \
+             its objects, or copy them to a store first (`samara storage cp`)",
+            at.store
+        )
+    })
+}
+
 impl From<&str> for Objects {
     fn from(source: &str) -> Self {
         Self::at(source)
@@ -278,6 +298,39 @@ mod tests {
         let found = objects.count(Discovered { url: "mem://x/y".to_owned(), metadata }).unwrap();
         let partitions = (0..found.partitions).map(|index| objects.partition(&found, index));
         partitions.map(|p| (p.offset, p.length)).collect()
+    }
+
+    /// Of what is not cut nothing is asked.
+    #[test]
+    fn who_cuts_an_object_of_a_server_without_ranges_is_told() {
+        use std::io::{Read, Write};
+        if samara_store::STORES.iter().all(|row| row.scheme != "http") {
+            return;
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let root = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let mut asked = [0; 4096];
+                let read = client.read(&mut asked).unwrap_or_default();
+                let head = match asked[..read].windows(7).any(|it| it == b"/ranges") {
+                    true => "206 Part\r\nContent-Range: bytes 0-0/9\r\nContent-Length: 1",
+                    false => "200 OK\r\nContent-Length: 9",
+                };
+                let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
+                let body = if head.starts_with("206") { "1" } else { "123456789" };
+                drop(client.write_all(format!("{answer}{body}").as_bytes()));
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let said = |name: &str, partitions| {
+            let metadata = Metadata { size: 9, etag: String::new(), modified_ms: None };
+            let object = Discovered { url: format!("{root}{name}"), metadata };
+            let found = [Found { object, partitions }];
+            runtime.block_on(lacks_ranges(&Locator::default(), &found))
+        };
+        assert!(said("whole", 2).unwrap().contains(&format!("{root} knows no ranges")));
+        assert_eq!((said("whole", 1), said("ranges", 2)), (None, None));
     }
 
     #[test]

@@ -60,6 +60,15 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
         self.head(key).await.map(|_| Attributes::default())
     }
 
+    /// Whether it keeps what writers say about objects.
+    ///
+    /// By that a conditional write is known again whose answer was lost. A store that keeps none
+    /// takes the write that is made again, which says the same `samara-put`, for the first one; or
+    /// has no conditional writes.
+    fn keeps_attributes(&self) -> bool {
+        true
+    }
+
     /// Writes an object in one piece.
     ///
     /// Dropping the future does not say whether the object was written.
@@ -287,6 +296,11 @@ pub struct Object {
     pub body: BoxStream<'static, Result<Bytes>>,
     /// Of the body, where they were wanted, it comes as one piece, and this store makes some.
     pub sums: Option<Sums>,
+    /// What [`Store::attributes`] would say, where the answer says it too.
+    pub attributes: Option<Attributes>,
+    /// Whether the server sent more than was asked for, so that each range costs as much as all of
+    /// the object.
+    pub ignores_ranges: bool,
 }
 
 /// How to read an object. The default is all of it, in whichever version.
@@ -420,6 +434,15 @@ pub struct Entry {
 // === impl Object ===
 
 impl Object {
+    /// An object of which nothing else is known.
+    pub fn new(
+        metadata: Metadata,
+        range: Range<u64>,
+        body: BoxStream<'static, Result<Bytes>>,
+    ) -> Self {
+        Self { metadata, range, body, sums: None, attributes: None, ignores_ranges: false }
+    }
+
     /// Reads the body into memory; without a copy where it is one piece.
     ///
     /// # Errors
@@ -553,7 +576,7 @@ mod tests {
             for said in [0, 1, late, late + 1, u64::MAX] {
                 let metadata = Metadata { size: said, etag: String::new(), modified_ms: None };
                 let body = stream::iter(pieces.clone().into_iter().take(count).map(Ok)).boxed();
-                let object = Object { metadata, range: 0..said, body, sums: None };
+                let object = Object::new(metadata, 0..said, body);
                 let all = object.bytes().await.unwrap();
                 assert_eq!(all, pieces[..count].concat(), "{count} pieces, {said} bytes said");
             }
@@ -567,10 +590,7 @@ mod tests {
             let lost = Error::AlreadyExists { location: "mem:///a".to_owned() };
             let pieces = [Ok(Bytes::from("a")), Ok(Bytes::from("b")), Err(lost)];
             let body = stream::iter(pieces).boxed();
-            assert!(
-                Object { metadata, range: 0..said, body, sums: None }.bytes().await.is_err(),
-                "{said}"
-            );
+            assert!(Object::new(metadata, 0..said, body).bytes().await.is_err(), "{said}");
         }
     }
 
@@ -591,7 +611,7 @@ mod tests {
         let pieces = ["ab", "cd"].map(|piece| Ok(Bytes::from(piece)));
         let body = futures::stream::iter(pieces).boxed();
         let metadata = Metadata { size: u64::MAX, etag: "1".to_owned(), modified_ms: None };
-        let object = Object { metadata, range: 0..u64::MAX, body, sums: None };
+        let object = Object::new(metadata, 0..u64::MAX, body);
         assert_eq!(object.bytes().await.unwrap(), "abcd");
     }
 }

@@ -11,8 +11,12 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 
+#[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
+use crate::adapters::comes_on;
 use crate::error::shown;
-use crate::{Error, GetOptions, Location, Metadata, Object, PutOptions, Result, Sums, Writer};
+use crate::{
+    Attributes, Error, GetOptions, Location, Metadata, Object, PutOptions, Result, Sums, Writer,
+};
 
 /// What one request asks for. An object of up to twice as much is read by one.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -48,7 +52,9 @@ impl Drop for UnderWay {
 /// Copies an object within a store or between two, and says how many bytes passed as they do. What
 /// a store copies within itself is said at the end.
 ///
-/// All bytes are of one version of the object. What was written when the copy fails is removed.
+/// All bytes are of one version of the object. What was written when the copy fails is removed. What
+/// is said about the object goes with it, unless `options` say something; as far as the other store
+/// keeps such things.
 ///
 /// # Errors
 ///
@@ -84,6 +90,7 @@ pub async fn copy_while(
         return Ok(metadata);
     }
     let object = from.store.get(&from.key, GetOptions::default().range(0..RANGE_BYTES)).await?;
+    let options = described(&from, object.attributes.clone(), &to, options).await?;
     let metadata = object.metadata.clone();
     if metadata.size <= object.range.end {
         let bytes = object.bytes().await?;
@@ -93,6 +100,11 @@ pub async fn copy_while(
         return Ok(written);
     }
     let mut writer = to.store.writer(&to.key, options).await?;
+    if object.ignores_ranges {
+        drop(object);
+        let ended = in_one_stream(&from, &metadata, &mut *writer, passed).await;
+        return finished(writer, ended).await;
+    }
     let sums = writer.wanted();
     let (_until_the_end, ranges_at_once) = UnderWay::begin();
     // While the first comes, so do others.
@@ -115,17 +127,76 @@ pub async fn copy_while(
                 None => writer.write(part).await?,
             }
             if !passed(size) {
-                return Err(Error::generic(shown(to.url()), "the copy was given up"));
+                return Err(Error::generic(shown(to.url()), GIVEN_UP));
             }
         }
-        if at != metadata.size {
-            let reason = format!("{at} of {} bytes came", metadata.size);
-            return Err(Error::unavailable(shown(from.url()), reason));
-        }
-        Ok(())
+        all_came(&from, at, &metadata)
     }
     .await;
     finished(writer, ended).await
+}
+
+const GIVEN_UP: &str = "the copy was given up";
+
+fn all_came(from: &Location, at: u64, metadata: &Metadata) -> Result<()> {
+    if at == metadata.size {
+        return Ok(());
+    }
+    let reason = format!("{at} of {} bytes came", metadata.size);
+    Err(Error::unavailable(shown(from.url()), reason))
+}
+
+/// Copies from a server that sends all of an object whatever is asked for: by one request.
+async fn in_one_stream(
+    from: &Location,
+    metadata: &Metadata,
+    writer: &mut dyn Writer,
+    mut passed: impl FnMut(u64) -> bool + Send,
+) -> Result<()> {
+    let whole = GetOptions::default().if_match(&metadata.etag);
+    let mut body = from.store.get(&from.key, whole).await?.body;
+    let mut at = 0;
+    while let Some(part) = body.try_next().await? {
+        let size = part.len() as u64;
+        at += size;
+        writer.write(part).await?;
+        if !passed(size) {
+            return Err(Error::generic(shown(from.url()), GIVEN_UP));
+        }
+    }
+    all_came(from, at, metadata)
+}
+
+/// How a copy of an object is to be written: with what was said about the object, where `options`
+/// say nothing and the other store keeps such things. `said` is what is known of that.
+///
+/// # Errors
+///
+/// Like [`Store::attributes`](crate::Store::attributes).
+pub async fn described(
+    from: &Location,
+    said: Option<Attributes>,
+    to: &Location,
+    options: PutOptions,
+) -> Result<PutOptions> {
+    if options.attributes != Attributes::default() || !to.store.keeps_attributes() {
+        return Ok(options);
+    }
+    let attributes = match said {
+        Some(attributes) => attributes,
+        None => from.store.attributes(&from.key).await?,
+    };
+    Ok(PutOptions { attributes: portable(attributes), ..options })
+}
+
+/// What other stores keep too. Others would refuse the object for the rest.
+fn portable(attributes: Attributes) -> Attributes {
+    let is_value = |said: &String| said.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let is_letter = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let Attributes { content_type, user } = attributes;
+    let is_name = |name: &String| !name.is_empty() && name.bytes().all(is_letter);
+    let user = user.into_iter().filter(|(name, said)| is_name(name) && is_value(said));
+    Attributes { content_type: content_type.filter(is_value), user: user.collect() }
 }
 
 /// A piece, and its checksums where they are known.
@@ -154,6 +225,7 @@ pub(crate) async fn poured(
     let ended = async {
         while let Some(part) = body.try_next().await? {
             writer.write(part).await?;
+            comes_on();
         }
         Ok(())
     }
@@ -284,6 +356,35 @@ mod tests {
             assert!(!to.store.exists(&to.key).await.unwrap());
         });
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "what was written is removed");
+    }
+
+    #[test]
+    fn what_is_said_about_an_object_goes_with_it() {
+        let locator = Locator::default();
+        let (from, to) =
+            (locator.open("mem://said/a").unwrap(), locator.open("mem://heard/a").unwrap());
+        let user = |said: &[(&str, &str)]| {
+            said.iter().map(|&(name, said)| (name.to_owned(), said.to_owned())).collect()
+        };
+        let content_type = Some("text/csv".to_owned());
+        let said = [("a-1_b", "x ~"), ("Odd", "1"), ("b.c", "1"), ("c", "ü")];
+        let attributes = Attributes { content_type: content_type.clone(), user: user(&said) };
+        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for size in [10, usize::try_from(RANGE_BYTES).unwrap() + 1] {
+            tokio.block_on(async {
+                let options =
+                    PutOptions { attributes: attributes.clone(), ..PutOptions::default() };
+                from.store.put("a", vec![7; size].into(), options).await.unwrap();
+                let options = PutOptions::default;
+                copy(from.clone(), to.clone(), options(), |_| {}).await.unwrap();
+                let heard = to.store.attributes("a").await.unwrap();
+                let kept = user(&[("a-1_b", "x ~")]);
+                assert_eq!(heard, Attributes { content_type: content_type.clone(), user: kept });
+                let other = options().content_type("text/plain");
+                copy(from.clone(), to.clone(), other.clone(), |_| {}).await.unwrap();
+                assert_eq!(to.store.attributes("a").await.unwrap(), other.attributes);
+            });
+        }
     }
 
     /// Others of this process may copy meanwhile, but not so many.

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use samara_store::{Error, GetOptions, Locator, Policy, StoreExt};
+use samara_store::{Error, GetOptions, Locator, Operation, Policy, PutOptions, StoreExt, transfer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const BODY: &str = "0123456789";
+
+/// Bytes of an object that is copied by several ranges.
+const LARGE: usize = 40_000_000;
 
 /// What was asked: the method, the path with its query, and the range, both ends included.
 struct Asked {
@@ -66,6 +69,10 @@ fn answer(asked: &Asked, count: usize) -> (String, bool) {
         "/ranges" | "/k?sig=a%2Fb&u=1" => ranged(asked, ETAG),
         path if path.starts_with("/stalled") => ranged(asked, ETAG),
         "/whole" => whole(ETAG),
+        "/large" => {
+            let body = BODY.repeat(LARGE / BODY.len());
+            format!("HTTP/1.1 200 OK\r\n{ETAG}Content-Length: {LARGE}\r\n\r\n{body}")
+        }
         "/dated" => ranged(asked, DATE),
         "/bare" => ranged(asked, ""),
         "/no-head" if asked.method == "HEAD" => status("405 No"),
@@ -177,6 +184,23 @@ fn objects_are_read_with_and_without_ranges() {
             let read = store.get(key, GetOptions::default().if_match("another")).await;
             assert!(matches!(read, Err(Error::Precondition { .. })), "{name}");
         }
+    });
+}
+
+/// Each range would be all of it.
+#[test]
+fn a_server_without_ranges_is_not_asked_for_each() {
+    on_server(|locator, root| async move {
+        let directory = tempfile::tempdir().unwrap();
+        let to = Locator::new(directory.path()).open("copy").unwrap();
+        let from = locator.open(&format!("{root}large")).unwrap();
+        let mut passed = 0;
+        let count = |bytes| passed += bytes;
+        transfer::copy(from, to, PutOptions::default(), count).await.unwrap();
+        assert_eq!(passed, LARGE as u64);
+        let copied = std::fs::read(directory.path().join("copy")).unwrap();
+        assert!(copied == BODY.repeat(LARGE / BODY.len()).as_bytes());
+        assert_eq!(locator.requests()[&root][&Operation::Get], 2);
     });
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use samara_core::Access;
 use samara_store::{
     Attributes as Said, GetOptions, ListOptions, Location, Metadata as Stored, Operation,
-    PutMode as Mode, PutOptions, StoreExt, is_trial,
+    PutMode as Mode, PutOptions, StoreExt, is_trial, transfer,
 };
 use wasmtime::component::Resource;
 
@@ -375,10 +375,12 @@ const IN_ONE_PIECE: &str = "it keeps put-if-absent only for objects that are wri
 /// What the names of attributes begin with that are ours.
 const RESERVED: &str = "samara-";
 
-/// Copies between two stores, piece by piece.
+/// Copies between two stores, piece by piece, with what is said about the object.
 async fn copy_between(from: &Location, to: &Location) -> samara_store::Result<Stored> {
-    let mut body = from.store.get(&from.key, GetOptions::default()).await?.body;
-    let mut writer = to.store.writer(&to.key, PutOptions::default()).await?;
+    let object = from.store.get(&from.key, GetOptions::default()).await?;
+    let options = transfer::described(from, object.attributes, to, PutOptions::default()).await?;
+    let mut body = object.body;
+    let mut writer = to.store.writer(&to.key, options).await?;
     while let Some(bytes) = futures::StreamExt::next(&mut body).await {
         writer.write(bytes?).await?;
     }
@@ -427,6 +429,21 @@ mod tests {
         );
         assert!(matches!(guest_error(&lacking), Error::Invalid(_)));
         assert_eq!(store_error(&lacking).kind, samara_core::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn what_is_said_about_an_object_goes_to_another_store_too() {
+        let locator = samara_store::Locator::default();
+        let (from, to) = (locator.open("mem://of/a").unwrap(), locator.open("mem://to/a").unwrap());
+        let user = std::iter::once(("source".to_owned(), "x".to_owned())).collect();
+        let attributes = Said { content_type: Some("text/csv".to_owned()), user };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let options = PutOptions { attributes: attributes.clone(), ..PutOptions::default() };
+            from.store.put("a", "1".into(), options).await.unwrap();
+            assert_eq!(copy_between(&from, &to).await.unwrap().size, 1);
+            assert_eq!(to.store.attributes("a").await.unwrap(), attributes);
+        });
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
 use samara_core::{Error, ErrorKind, Partition};
-use samara_store::{Location, StoreExt};
+use samara_store::{GetOptions, Location};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::failure::store_error;
@@ -46,15 +48,30 @@ pub(super) struct Source {
     stop: u64,
     /// One after the other, the first begins at `position`.
     ahead: VecDeque<Ahead>,
+    /// Whether the server sends all of the object for each block: it is read in one stream then.
+    ignores_ranges: bool,
+    stream: Option<Stream>,
 }
 
 /// A request that is under way while the guest computes.
 #[derive(Debug)]
-struct Ahead(Range<u64>, Request);
+struct Ahead(Range<u64>, Request<Read>);
 
 /// Ends when it is dropped.
 #[derive(Debug)]
-struct Request(JoinHandle<Result<Bytes, Error>>);
+struct Request<T>(JoinHandle<T>);
+
+/// Some bytes, and whether the server sent more than was asked for.
+type Read = Result<(Bytes, bool), Error>;
+
+/// One request for all that is still wanted, whose body is cut into blocks of `FIRST_BYTES`.
+#[derive(Debug)]
+struct Stream {
+    /// Where the next block begins.
+    position: u64,
+    blocks: mpsc::Receiver<Result<Bytes, Error>>,
+    _task: Request<()>,
+}
 
 // === impl Source ===
 
@@ -74,6 +91,8 @@ impl Source {
             range_end: range.end,
             stop,
             ahead: VecDeque::new(),
+            ignores_ranges: false,
+            stream: None,
         }
     }
 
@@ -98,12 +117,15 @@ impl Source {
         if range.is_empty() {
             return Ok(None);
         }
+        if self.ignores_ranges {
+            return self.next_of_stream(io).await.map(Some);
+        }
         // The reader moved: what is on its way is of elsewhere.
         if self.ahead.front().is_some_and(|Ahead(ahead, _)| *ahead != range) {
             self.ahead.clear();
         }
         self.read_ahead(io);
-        let block = match self.ahead.pop_front() {
+        let (block, ignores_ranges) = match self.ahead.pop_front() {
             Some(Ahead(_, mut task)) => {
                 let ended = (&mut task.0).await;
                 ended.unwrap_or_else(|error| {
@@ -111,11 +133,36 @@ impl Source {
                 })?
             }
             // It lies past the range: it may be the last.
-            None => self.read(range).await?,
+            None => self.request(range).await?,
         };
         self.position += block.len() as u64;
-        self.read_ahead(io);
+        if ignores_ranges {
+            self.ignores_ranges = true;
+            self.ahead.clear();
+        } else {
+            self.read_ahead(io);
+        }
         Ok(Some(block))
+    }
+
+    /// The next block of one stream of all that is still wanted.
+    async fn next_of_stream(&mut self, io: &Handle) -> Result<Bytes, Error> {
+        let stream = match &mut self.stream {
+            Some(stream) if stream.position == self.position => stream,
+            stream => {
+                let range = self.position..self.stop;
+                let (location, partition) =
+                    (Arc::clone(&self.location), Arc::clone(&self.partition));
+                stream.insert(Stream::begin(io, location, partition, range))
+            }
+        };
+        let block = match stream.blocks.recv().await {
+            Some(block) => block?,
+            None => return Err(ends_before(&self.partition, self.stop)),
+        };
+        self.position += block.len() as u64;
+        stream.position = self.position;
+        Ok(block)
     }
 
     /// Asks for the blocks that come next, as far as they are surely wanted.
@@ -134,6 +181,10 @@ impl Source {
 
     /// Bytes from anywhere in the object, apart from the blocks.
     pub(super) async fn read(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        Ok(self.request(range).await?.0)
+    }
+
+    async fn request(&self, range: Range<u64>) -> Read {
         read(Arc::clone(&self.location), Arc::clone(&self.partition), range).await
     }
 
@@ -156,31 +207,78 @@ impl Source {
     }
 }
 
-impl Drop for Request {
+impl<T> Drop for Request<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// Reads exactly `range` of the object as it was when the job was planned.
-async fn read(
-    location: Arc<Location>,
-    partition: Arc<Partition>,
-    range: Range<u64>,
-) -> Result<Bytes, Error> {
-    let doing = |error: &samara_store::Error| {
-        store_error(error).context(format_args!("reading partition {partition}"))
-    };
-    let etag = Some(partition.etag.as_str());
-    let bytes = location
-        .store
-        .read_range(&location.key, range.clone(), etag)
-        .await
-        .map_err(|error| doing(&error))?;
-    if bytes.len() as u64 == range.end - range.start {
-        return Ok(bytes);
+// === impl Stream ===
+
+impl Stream {
+    fn begin(
+        io: &Handle,
+        location: Arc<Location>,
+        partition: Arc<Partition>,
+        range: Range<u64>,
+    ) -> Self {
+        let position = range.start;
+        // With the one that is gathered and the one that is read, a task holds as much as of blocks.
+        let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
+        let task = io.spawn(async move {
+            if let Err(error) = send_all(&location, &partition, range, &sender).await {
+                // Nobody waits for it any more, where it does not come there.
+                drop(sender.send(Err(error)).await);
+            }
+        });
+        Self { position, blocks, _task: Request(task) }
     }
-    let message =
-        format!("reading partition {partition}: the object ends before byte {}", range.end);
-    Err(Error::new(ErrorKind::Changed, message))
+}
+
+/// Sends blocks of `range` as they come, until nobody takes them any more.
+async fn send_all(
+    location: &Location,
+    partition: &Partition,
+    range: Range<u64>,
+    sender: &mpsc::Sender<Result<Bytes, Error>>,
+) -> Result<(), Error> {
+    let failed = |error| failed(partition, &error);
+    let options = GetOptions::default().range(range).if_match(&partition.etag);
+    let mut body = location.store.get(&location.key, options).await.map_err(failed)?.body;
+    let mut block = BytesMut::new();
+    loop {
+        let piece = body.try_next().await.map_err(failed)?;
+        let is_end = piece.is_none();
+        block.extend_from_slice(&piece.unwrap_or_default());
+        let is_whole = block.len() as u64 >= FIRST_BYTES || is_end && !block.is_empty();
+        if is_whole && sender.send(Ok(block.split().freeze())).await.is_err() {
+            return Ok(());
+        }
+        if is_end {
+            return Ok(());
+        }
+    }
+}
+
+fn failed(partition: &Partition, error: &samara_store::Error) -> Error {
+    store_error(error).context(format_args!("reading partition {partition}"))
+}
+
+fn ends_before(partition: &Partition, end: u64) -> Error {
+    let message = format!("reading partition {partition}: the object ends before byte {end}");
+    Error::new(ErrorKind::Changed, message)
+}
+
+/// Reads exactly `range` of the object as it was when the job was planned.
+async fn read(location: Arc<Location>, partition: Arc<Partition>, range: Range<u64>) -> Read {
+    let failed = |error| failed(&partition, &error);
+    let length = range.end - range.start;
+    let options = GetOptions::default().range(range.clone()).if_match(&partition.etag);
+    let object = location.store.get(&location.key, options).await.map_err(failed)?;
+    let ignores_ranges = object.ignores_ranges;
+    let bytes = object.bytes().await.map_err(failed)?;
+    match bytes.len() as u64 == length {
+        true => Ok((bytes, ignores_ranges)),
+        false => Err(ends_before(&partition, range.end)),
+    }
 }

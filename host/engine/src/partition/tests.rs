@@ -1,11 +1,14 @@
 //! Readers over real objects: whatever the cut, each record comes once.
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 use samara_core::{CsvOptions, Terminator};
-use samara_store::{Locator, PutOptions};
+use samara_store::{
+    GetOptions, ListOptions, Location, Locator, Metadata, Object, Page, PutOptions, Store, Writer,
+};
 use tokio::runtime::Runtime;
 
 use super::*;
@@ -355,4 +358,97 @@ fn a_csv_without_quotes_is_cut_like_lines() {
     let records = Records::Csv(CsvOptions::new().header(false));
     let parts = shop.read(text.as_bytes(), records, &cuts, 1 << 20).unwrap();
     assert_eq!(parts, expected(text.as_bytes(), &starts, &cuts));
+}
+
+/// A store whose server sends all of an object whatever is asked for.
+#[derive(Debug)]
+struct Whole {
+    store: Arc<dyn Store>,
+    gets: AtomicU32,
+}
+
+impl std::fmt::Display for Whole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for Whole {
+    async fn get(&self, key: &str, options: GetOptions) -> samara_store::Result<Object> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        let object = self.store.get(key, options).await?;
+        let all = object.metadata.size;
+        Ok(Object { ignores_ranges: object.range != (0..all), ..object })
+    }
+
+    async fn head(&self, key: &str) -> samara_store::Result<Metadata> {
+        self.store.head(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        body: Bytes,
+        options: PutOptions,
+    ) -> samara_store::Result<Metadata> {
+        self.store.put(key, body, options).await
+    }
+
+    async fn writer(
+        &self,
+        key: &str,
+        options: PutOptions,
+    ) -> samara_store::Result<Box<dyn Writer>> {
+        self.store.writer(key, options).await
+    }
+
+    async fn delete(&self, key: &str) -> samara_store::Result<()> {
+        self.store.delete(key).await
+    }
+
+    async fn list(&self, prefix: &str, options: ListOptions) -> samara_store::Result<Page> {
+        self.store.list(prefix, options).await
+    }
+
+    async fn copy(
+        &self,
+        from: &str,
+        to: &str,
+        options: PutOptions,
+    ) -> samara_store::Result<Metadata> {
+        self.store.copy(from, to, options).await
+    }
+}
+
+/// Blocks by themselves would each be all of the object.
+#[test]
+fn an_object_of_a_server_without_ranges_is_read_in_one_stream() {
+    let shop = Shop::new();
+    let line = |n: usize| format!("{n}:{}\n", "x".repeat(n * 7_919 % 50_000));
+    let text: String = (0..1_600).map(line).collect();
+    assert!(text.len() > 36 << 20, "{} bytes", text.len());
+    let records = Records::Lines;
+    for cuts in [&[][..], &[20 << 20]] {
+        let parts = expected(text.as_bytes(), &starts(&text, "\n"), cuts);
+        let readers = shop.readers(text.as_bytes(), records, cuts);
+        for (reader, part) in readers.into_iter().zip(parts) {
+            let at = shop.locator.open(&shop.url).unwrap();
+            let whole = Arc::new(Whole { store: at.store, gets: AtomicU32::new(0) });
+            let store = Arc::clone(&whole) as Arc<dyn Store>;
+            let partition = reader.partition().clone();
+            let mut reader = Reader::new(partition, Location { store, key: at.key });
+            let mut all = Vec::new();
+            loop {
+                let chunk = shop.io.block_on(reader.next(1 << 20, shop.io.handle())).unwrap();
+                if chunk.is_empty() {
+                    break;
+                }
+                all.extend_from_slice(&chunk);
+            }
+            assert!(all == part, "{} bytes of {}", all.len(), part.len());
+            let gets = whole.gets.load(Ordering::Relaxed);
+            assert!(gets <= 7, "{gets} requests: those that were ahead, and the stream");
+        }
+    }
 }

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 use super::retry::{Patience, Request, random};
-use super::{TICKET, body};
+use super::{TICKET, body, copying};
 use crate::error::shown;
 use crate::key;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
-    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Unfinished, Verb, Wanted, Writer,
+    Page, PutMode, PutOptions, Result, Store, Sums, Unfinished, Verb, Wanted, Writer,
 };
 
 /// Does what a store does, with patience.
@@ -37,9 +37,10 @@ pub struct Guard {
 struct GuardedWriter(Box<dyn Writer>);
 
 /// The slowest that a body may go up, in bytes per second, beside the time for an answer.
-const UPLOAD_MIN: u64 = 64 << 10;
+pub(crate) const UPLOAD_MIN: u64 = 64 << 10;
 
-/// How much longer than others a request may take that moves data within the store.
+/// How much longer than others a request may take that moves data within the store, before the size
+/// of what it moves counts.
 const COPY_TIMES: u32 = 10;
 
 /// Keys that are removed within the time for an answer, and again where that fails: what S3 takes
@@ -73,27 +74,18 @@ impl Guard {
     async fn ask<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
         (operation, key): (Operation, &str),
-        attempt_at: impl FnMut() -> F + Send,
-    ) -> Result<T> {
-        self.ask_for((operation, key, 1), attempt_at).await
-    }
-
-    /// Makes a request that may take this many times as long.
-    async fn ask_for<T: Send, F: Future<Output = Result<T>> + Send>(
-        &self,
-        (operation, key, times): (Operation, &str, u32),
         mut attempt_at: impl FnMut() -> F + Send,
     ) -> Result<T> {
         let Some(patience) = &self.patience else {
             return attempt_at().await.map_err(|error| error.during(operation));
         };
-        let time = patience.policy.answer * times;
+        let time = patience.policy.answer;
         let location = self.location(key);
         patience.request(Request { operation, location: &location, time }, attempt_at).await
     }
 
     /// Writes on a condition. Where the answer to one attempt was lost, the next finds what that
-    /// one wrote: told by a ticket, or by its bytes where the store keeps no attributes.
+    /// one wrote, which has our ticket. Its bytes say nothing: another may have written the same.
     async fn put_once(
         &self,
         patience: &Patience,
@@ -116,22 +108,19 @@ impl Guard {
         };
         match patience.request(asked, put).await.flatten() {
             Err(error @ (Error::AlreadyExists { .. } | Error::Precondition { .. }))
-                if lost.load(Ordering::Relaxed) =>
+                if lost.load(Ordering::Relaxed) && self.store.keeps_attributes() =>
             {
-                self.ours(key, &ticket, &body).await?.ok_or(error)
+                self.ours(key, &ticket).await?.ok_or(error)
             }
             ended => ended,
         }
     }
 
     /// The object, if it is what we wrote.
-    async fn ours(&self, key: &str, ticket: &str, body: &Bytes) -> Result<Option<Metadata>> {
+    async fn ours(&self, key: &str, ticket: &str) -> Result<Option<Metadata>> {
         let attributes = self.ask((Operation::Head, key), || self.store.attributes(key)).await;
         let is_ours = match attributes {
-            Ok(attributes) => match attributes.user.get(TICKET) {
-                Some(found) => found == ticket,
-                None => self.read(key).await? == *body,
-            },
+            Ok(attributes) => attributes.user.get(TICKET).is_some_and(|found| found == ticket),
             Err(Error::NotFound { .. }) => false,
             Err(error) => return Err(error),
         };
@@ -178,6 +167,9 @@ impl Store for Guard {
     async fn get(&self, key: &str, options: GetOptions) -> Result<Object> {
         let get = || self.store.get(key, options.clone());
         let mut object = self.ask((Operation::Get, key), get).await?;
+        if let Some(attributes) = &mut object.attributes {
+            attributes.user.remove(TICKET);
+        }
         let location = self.location(key);
         object.body = match &self.patience {
             None => object.body.map(|part| part.map_err(|e| e.during(Operation::Get))).boxed(),
@@ -199,6 +191,10 @@ impl Store for Guard {
         let mut attributes = self.ask((Operation::Head, key), ask).await?;
         attributes.user.remove(TICKET);
         Ok(attributes)
+    }
+
+    fn keeps_attributes(&self) -> bool {
+        self.store.keeps_attributes()
     }
 
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
@@ -271,7 +267,16 @@ impl Store for Guard {
 
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         let copy = || self.store.copy(from, to, options.clone());
-        self.ask_for((Operation::Copy, to, COPY_TIMES), copy).await
+        let Some(patience) = &self.patience else {
+            return copy().await.map_err(|error| error.during(Operation::Copy));
+        };
+        let (location, still) = (self.location(to), patience.policy.answer * COPY_TIMES);
+        let size = || async { Ok(self.head(from).await?.size) };
+        let watched = || copying::watched(&location, still, copy(), size());
+        // However long it takes: it is seen to come on.
+        let time = Duration::MAX;
+        let asked = Request { operation: Operation::Copy, location: &location, time };
+        patience.request(asked, watched).await
     }
 
     async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {
@@ -325,24 +330,4 @@ impl Writer for GuardedWriter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{MemStore, Policy};
-
-    /// One time for all of them would be too short for some number of them.
-    #[test]
-    fn many_keys_are_removed_some_at_a_time() {
-        let patience = Patience::new(Policy::REMOTE);
-        let guard = Guard::new(Arc::new(MemStore::default()), Arc::clone(&patience));
-        let keys: Vec<String> = (0..2_500).map(|n| n.to_string()).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            for key in &keys[1_999..2_001] {
-                guard.put(key, "1".into(), PutOptions::default()).await.unwrap();
-            }
-            guard.delete_many(&keys).await.unwrap();
-            assert_eq!(guard.list("", ListOptions::default()).await.unwrap(), Page::default());
-        });
-        assert_eq!(patience.counts().by_operation()[&Operation::Delete], 3);
-    }
-}
+mod tests;

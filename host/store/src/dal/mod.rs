@@ -355,6 +355,10 @@ impl Store for DalStore {
         Ok(read::head(self, key).await?.1)
     }
 
+    fn keeps_attributes(&self) -> bool {
+        self.plan().attributes.is_some()
+    }
+
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
         self.check(key)?;
         self.require(key, &options.mode, Operation::Put).await?;

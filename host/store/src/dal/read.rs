@@ -84,6 +84,7 @@ struct Opened {
     stream: Box<dyn ReadStreamDyn>,
     /// That of all of it, where all of it comes.
     sum: Option<Sum>,
+    attributes: Option<Attributes>,
 }
 
 /// Starts to read. Nothing where the range lies past the end.
@@ -95,8 +96,11 @@ async fn open(store: &DalStore, key: &str, options: &GetOptions) -> Result<Optio
     match noted(async { reader?.open_dyn(asked).await }).await {
         (Ok((said, stream)), answer) => {
             let nothing = Metadata { size: 0, etag: String::new(), modified_ms: None };
+            let content_type = said.metadata().and_then(|said| said.content_type());
+            let attributes = attributes(store, content_type, answer.user);
             let said = said.metadata().map(|said| metadata(store, said, said.content_length()));
-            Ok(Some(Opened { said: said.unwrap_or(nothing), stream, sum: answer.sum }))
+            let said = said.unwrap_or(nothing);
+            Ok(Some(Opened { said, stream, sum: answer.sum, attributes }))
         }
         (Err(error), answer)
             if answer.status == Some(416) || error.kind() == ErrorKind::RangeNotSatisfied =>
@@ -118,7 +122,7 @@ async fn open(store: &DalStore, key: &str, options: &GetOptions) -> Result<Optio
 fn object(
     store: &DalStore,
     key: &str,
-    Opened { said: metadata, stream, sum }: Opened,
+    Opened { said: metadata, stream, sum, attributes }: Opened,
     options: &GetOptions,
 ) -> Result<Object> {
     if options.if_match.as_ref().is_some_and(|etag| *etag != metadata.etag) {
@@ -134,7 +138,18 @@ fn object(
         Some(sum) => digest::checked(store.url(key), sum, body),
         None => body,
     };
-    Ok(Object { metadata, range, body, sums: None })
+    Ok(Object { attributes, ..Object::new(metadata, range, body) })
+}
+
+/// What an answer to a read says of the object: nothing where the service may keep more than that.
+fn attributes(
+    store: &DalStore,
+    content_type: Option<&str>,
+    user: Option<Vec<(String, String)>>,
+) -> Option<Attributes> {
+    let Some((_, ours)) = store.plan().attributes else { return Some(Attributes::default()) };
+    let user = user?.into_iter().map(|(name, value)| (ours(&name), value)).collect();
+    Some(Attributes { content_type: content_type.map(str::to_owned), user })
 }
 
 /// Nothing of an object, which must be there nonetheless.
@@ -144,12 +159,7 @@ async fn empty(store: &DalStore, key: &str, options: &GetOptions) -> Result<Obje
         return Err(Error::another_version(store.url(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object {
-        metadata,
-        range: range.start..range.start,
-        body: stream::empty().boxed(),
-        sums: None,
-    })
+    Ok(Object::new(metadata, range.start..range.start, stream::empty().boxed()))
 }
 
 pub(super) async fn head(store: &DalStore, key: &str) -> Result<(Metadata, Attributes)> {

@@ -20,6 +20,8 @@ pub(super) struct Answer {
     pub(super) wait: Option<Duration>,
     /// The checksum of the object, of which all is in the answer.
     pub(super) sum: Option<Sum>,
+    /// The attributes of the object, where the service says them with it.
+    pub(super) user: Option<Vec<(String, String)>>,
     /// Why there were no credentials for it.
     #[cfg(feature = "signed")]
     pub(super) unsigned: Option<super::signed::Unsigned>,
@@ -63,6 +65,10 @@ const BYTES: &str = "application/octet-stream";
 
 /// What Azure's URLs of parts of objects have.
 const BLOCK: &str = "comp=block";
+
+/// What all answers of a service have, and what stands before the names of attributes there.
+const USER: [(&str, &str); 2] =
+    [("x-ms-request-id", "x-ms-meta-"), ("x-oss-request-id", "x-oss-meta-")];
 
 tokio::task_local! {
     static ANSWER: RefCell<Answer>;
@@ -129,6 +135,7 @@ impl HttpTransport for Transport {
                 status: Some(response.status().as_u16()),
                 wait: retry_after(response.headers()),
                 sum: sum(response).filter(|_| is_read && response.status() == StatusCode::OK),
+                user: is_read.then(|| user(response)).flatten(),
                 ..Answer::default()
             },
             Err(_) => Answer::default(),
@@ -172,6 +179,17 @@ fn sum(response: &http::Response<HttpBody>) -> Option<Sum> {
     let mut crcs = googles.filter_map(|hash| hash.trim().strip_prefix("crc32c="));
     let md5 = || all("content-md5").next().and_then(Sum::md5_of_base64);
     crcs.next().and_then(Sum::crc32c_of_base64).or_else(md5)
+}
+
+/// The attributes that an answer says. Google says them when they are asked for alone.
+fn user(response: &http::Response<HttpBody>) -> Option<Vec<(String, String)>> {
+    let headers = response.headers();
+    let (_, names) = USER.iter().find(|(service, _)| headers.contains_key(*service))?;
+    let said = headers.iter().filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix(names)?;
+        Some((name.to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    Some(said.collect())
 }
 
 fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {

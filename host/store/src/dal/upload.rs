@@ -11,7 +11,8 @@ use opendal_core::Buffer;
 use opendal_core::raw::oio;
 use tokio::sync::Mutex;
 
-use super::{DalStore, Pieces, error, write};
+use super::{DalStore, Pieces, error, read, write};
+use crate::adapters::{TICKET, random};
 use crate::digest::Summing;
 use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
@@ -30,6 +31,8 @@ pub(super) struct Upload {
     store: DalStore,
     key: String,
     options: PutOptions,
+    /// By which the object is known that we sent, where it keeps attributes.
+    ticket: String,
     gathered: VecDeque<Bytes>,
     gathered_bytes: usize,
     size: u64,
@@ -44,12 +47,17 @@ pub(super) struct Upload {
 // === impl Upload ===
 
 impl Upload {
-    pub(super) fn new(store: DalStore, key: &str, options: PutOptions) -> Self {
+    pub(super) fn new(store: DalStore, key: &str, mut options: PutOptions) -> Self {
+        let ticket = format!("{:016x}{:016x}", random(), random());
+        if store.plan().attributes.is_some() {
+            options.attributes.user.insert(TICKET.to_owned(), ticket.clone());
+        }
         let sum = (store.plan().pieces == Pieces::Resumable).then(Summing::md5);
         Self {
             store,
             key: key.to_owned(),
             options,
+            ticket,
             gathered: VecDeque::new(),
             gathered_bytes: 0,
             size: 0,
@@ -159,13 +167,32 @@ impl Upload {
         if !rest.is_empty() {
             self.send(rest).await?;
         }
-        let written = self.ask(0, &writer, |writer| writer.close_dyn()).await?;
+        let closed = self.ask(0, &writer, |writer| writer.close_dyn()).await;
         self.store.0.listers.forget();
+        let written = match closed {
+            Ok(written) => written,
+            // An earlier attempt may have completed it, and only its answer was lost.
+            Err(error) => self.ours().await.ok_or(error)?,
+        };
         self.writer = None;
         if let Some(sum) = self.sum.take() {
             write::received(&self.store, &self.key, &written, || sum.sum()).await?;
         }
         write::described(&self.store, &self.key, &written, self.size).await
+    }
+
+    /// The object, if it is the one that we sent.
+    async fn ours(&self) -> Option<opendal_core::Metadata> {
+        let (_, ours) = self.store.plan().attributes?;
+        let (patience, location) = (&self.store.0.patience, self.store.url(&self.key));
+        let time = patience.policy().answer;
+        let asked = Request { operation: Operation::Head, location: &location, time };
+        let said = patience.request(asked, || read::stat(&self.store, &self.key)).await.ok()?;
+        let found = said
+            .user_metadata()?
+            .into_iter()
+            .any(|(name, value)| ours(name) == TICKET && *value == *self.ticket);
+        found.then_some(said)
     }
 
     fn fails(&self) -> Result<()> {
@@ -186,8 +213,17 @@ impl Writer for Upload {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
-        self.fails()?;
-        self.end().await
+        let ended = match self.fails() {
+            Ok(()) => self.end().await,
+            Err(error) => Err(error),
+        };
+        // The process may end after this, and what was sent must not stay.
+        if ended.is_err()
+            && let Err(left) = self.abort().await
+        {
+            tracing::warn!(error = %left, "an upload was left behind");
+        }
+        ended
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Writing in one piece, copying, removing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,11 @@ use opendal_core::options::{DeleteOptions, WriteOptions};
 use opendal_core::raw::{OpCopy, OpDelete, OpRename, OpWrite};
 
 use super::{DalStore, Identity, Layout, Pieces, error, read, transport};
-use crate::adapters::random;
+use crate::adapters::{comes_on, random};
 use crate::digest::Sum;
 use crate::{
-    Attributes, Error, GetOptions, Metadata, PutMode, PutOptions, Result, Store, transfer,
+    Attributes, Error, GetOptions, Guard, Metadata, Operation, PutMode, PutOptions, Request,
+    Result, Store, transfer,
 };
 
 /// Parts of an object on their way at once.
@@ -268,7 +270,11 @@ pub(super) async fn copy(
     to: &str,
     options: PutOptions,
 ) -> Result<Metadata> {
-    let (source, attributes) = read::head(store, from).await?;
+    let (patience, location) = (&store.0.patience, store.url(from));
+    let time = patience.policy().answer;
+    let asked = Request { operation: Operation::Head, location: &location, time };
+    let head = patience.request(asked, || read::head(store, from));
+    let (source, attributes) = head.await?;
     if from == to && options == PutOptions::default() {
         return Ok(source);
     }
@@ -276,7 +282,9 @@ pub(super) async fn copy(
         let copy = async {
             let service = store.service();
             let mut copier = service.copy_dyn(store.context(), from, to, OpCopy::new())?;
-            while copier.next_dyn().await?.is_some() {}
+            while copier.next_dyn().await?.is_some() {
+                comes_on();
+            }
             copier.close_dyn().await
         };
         let copied = store.ask(to, copy).await;
@@ -287,7 +295,9 @@ pub(super) async fn copy(
         true => PutOptions { attributes, ..options },
         false => options,
     };
-    let read = store.get(from, GetOptions::default().if_match(source.etag));
+    // A body that stalls or breaks off goes on where it ended.
+    let guarded = Guard::new(Arc::new(store.clone()), Arc::clone(patience));
+    let read = guarded.get(from, GetOptions::default().if_match(source.etag));
     let body = read.await?.body;
     transfer::poured(body, store.writer(to, options).await?).await
 }

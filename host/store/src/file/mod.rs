@@ -159,6 +159,10 @@ impl Store for FileStore {
         blocking(move || Ok(place.version()?.metadata())).await
     }
 
+    fn keeps_attributes(&self) -> bool {
+        false
+    }
+
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
         let place = self.place(key)?;
         place.refuse_if_match(&options, Operation::Put)?;

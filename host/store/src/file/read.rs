@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
 use super::{Place, Version, blocking, buffers};
-use crate::{Error, GetOptions, Object, Result, Sums, Wanted};
+use crate::{Attributes, Error, GetOptions, Object, Result, Sums, Wanted};
 
 /// Ranges up to this length are read together with opening the file, into one allocation: a
 /// second round to the blocking threads costs as much as reading some 100 KiB.
@@ -42,7 +42,8 @@ pub(super) fn get(place: Place, options: &GetOptions) -> Result<Object> {
     } else {
         (reading.into_body(), None)
     };
-    Ok(Object { metadata, range, body, sums })
+    let attributes = Some(Attributes::default());
+    Ok(Object { sums, attributes, ..Object::new(metadata, range, body) })
 }
 
 // === impl Place ===

@@ -14,7 +14,7 @@ use reqwest::{Method, Response, StatusCode};
 use super::answer::{check, unanswered};
 use super::redirect::Asked;
 use super::{COUNTED_BYTES_MAX, HttpStore};
-use crate::{Error, GetOptions, Metadata, Object, Result, window};
+use crate::{Attributes, Error, GetOptions, Metadata, Object, Result, window};
 
 /// What an answer is about.
 pub(crate) struct Described {
@@ -37,10 +37,13 @@ pub(super) async fn get(store: &HttpStore, key: &str, options: GetOptions) -> Re
     }
     let response = check(&location, response).await?;
     let said = described(&location, &response)?;
-    if said.size.is_none() {
-        return counted(&location, response, said.metadata, &options).await;
-    }
-    asked(&location, said, body_of(location.clone(), response), &options)
+    let content_type = said.content_type.clone();
+    let mut object = match said.size {
+        None => counted(&location, response, said.metadata, &options).await?,
+        Some(_) => asked(&location, said, body_of(location.clone(), response), &options)?,
+    };
+    object.attributes = Some(Attributes { content_type, ..Attributes::default() });
+    Ok(object)
 }
 
 /// The object that was asked for, from an answer that has it.
@@ -60,13 +63,14 @@ pub(crate) fn asked(
         return Err(Error::generic(location, "the answer is not the range that was asked for"));
     }
     if range.is_empty() {
-        return Ok(Object { metadata, range, body: stream::empty().boxed(), sums: None });
+        return Ok(Object::new(metadata, range, stream::empty().boxed()));
     }
     let body = match sent == range {
         true => body,
         false => window::of(body, range.start - sent.start..range.end - sent.start),
     };
-    Ok(Object { metadata, range, body, sums: None })
+    let ignores_ranges = sent.start < range.start || range.end < sent.end;
+    Ok(Object { ignores_ranges, ..Object::new(metadata, range, body) })
 }
 
 /// Nothing of an object, which must be there nonetheless.
@@ -76,12 +80,7 @@ async fn empty(store: &HttpStore, key: &str, options: &GetOptions) -> Result<Obj
         return Err(Error::another_version(store.shown(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object {
-        metadata,
-        range: range.start..range.start,
-        body: stream::empty().boxed(),
-        sums: None,
-    })
+    Ok(Object::new(metadata, range.start..range.start, stream::empty().boxed()))
 }
 
 /// An object whose length is not said: it is counted.

@@ -133,7 +133,7 @@ impl fmt::Debug for MemStore {
 #[async_trait]
 impl Store for MemStore {
     async fn get(&self, key: &str, options: GetOptions) -> Result<Object> {
-        let Stored { bytes, metadata, .. } = self.stored(key)?;
+        let Stored { bytes, metadata, attributes } = self.stored(key)?;
         if options.if_match.as_ref().is_some_and(|etag| *etag != metadata.etag) {
             return Err(Error::another_version(format!("{self}{key}")));
         }
@@ -141,7 +141,8 @@ impl Store for MemStore {
         let within = |offset| usize::try_from(offset).unwrap_or(bytes.len());
         let part = bytes.slice(within(range.start)..within(range.end));
         let body = stream::iter((!part.is_empty()).then_some(Ok(part))).boxed();
-        Ok(Object { metadata, range, body, sums: None })
+        let attributes = Some(attributes);
+        Ok(Object { attributes, ..Object::new(metadata, range, body) })
     }
 
     async fn head(&self, key: &str) -> Result<Metadata> {

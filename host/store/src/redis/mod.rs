@@ -7,7 +7,10 @@
 //! - The etag is the SHA-1 of the value, which the server computes. Writing the same bytes again is
 //!   no change, so that there is no put-if-match: a version that came back is not told apart.
 //! - Values pass through memory whole, here and in the server, up to [`OBJECT_BYTES_MAX`].
-//! - Nothing is kept beside the value: no media type, no attributes, no time of modification.
+//! - Nothing is kept beside the value: no media type, no attributes, no time of modification. A
+//!   put-if-absent leaves a hash of a few bytes for some minutes, under the object's key with a NUL
+//!   and more behind it: by that a write that is made again, because its answer was lost, is told
+//!   from another's of the same bytes.
 //! - Listings read the names of the whole database, and sort them. There are no clusters.
 //! - Whether a value outlives the server, its own settings decide.
 
@@ -28,10 +31,12 @@ use redis::{
 use tokio::sync::OnceCell;
 
 use self::list::Kept;
+use crate::adapters::{TICKET, UPLOAD_MIN};
 use crate::error::redact;
 use crate::{
-    Conditions, Directory, Error, GetOptions, Guard, ListOptions, Metadata, Object, Opening,
-    Operation, Page, Patience, PutMode, PutOptions, Result, Row, Setting, Store, Writer, http, key,
+    Attributes, Conditions, Directory, Error, GetOptions, Guard, ListOptions, Metadata, Object,
+    Opening, Operation, Page, Patience, PutMode, PutOptions, Result, Row, Setting, Store, Writer,
+    http, key,
 };
 
 /// The row of `redis:`.
@@ -152,12 +157,19 @@ impl RedisStore {
         self.0.connection.get_or_try_init(connect).await.cloned()
     }
 
-    async fn put_if(&self, key: &str, body: &[u8], mode: &PutMode) -> Result<Metadata> {
+    /// For how long a write of so many bytes may be asked for again.
+    fn asked_for(&self, bytes: usize) -> Duration {
+        let policy = self.0.patience.policy();
+        let time = policy.answer + Duration::from_secs(bytes as u64 / UPLOAD_MIN);
+        (time + policy.wait_max) * policy.attempts.max(1)
+    }
+
+    async fn put_if(&self, key: &str, body: &[u8], options: &PutOptions) -> Result<Metadata> {
         let location = self.url(key);
         if body.len() > OBJECT_BYTES_MAX {
             return Err(Error::unsupported(location, Operation::Put, TOO_LARGE));
         }
-        let if_absent = match mode {
+        let if_absent = match &options.mode {
             PutMode::Overwrite => false,
             PutMode::IfAbsent => true,
             PutMode::IfMatch(_) => {
@@ -165,7 +177,9 @@ impl RedisStore {
                 return Err(Error::unsupported(location, Operation::Put, reason));
             }
         };
-        let written = scripts::put(self, key, body, if_absent).await;
+        let ticket = options.attributes.user.get(TICKET).filter(|_| if_absent);
+        let ticket = ticket.map(|ticket| (ticket.clone(), self.asked_for(body.len())));
+        let written = scripts::put(self, key, body, (if_absent, ticket)).await;
         self.0.kept.forget();
         match written.map_err(|error| failed(&location, &error))? {
             Some(etag) => Ok(Metadata { size: body.len() as u64, etag, modified_ms: None }),
@@ -225,7 +239,8 @@ impl Store for RedisStore {
         let metadata = Metadata { size, etag, modified_ms: None };
         let range = GetOptions { range: options.range, ..GetOptions::default() }.range_within(size);
         let body = stream::iter(Some(Ok(Bytes::from(bytes))).filter(|_| !range.is_empty())).boxed();
-        Ok(Object { metadata, range, body, sums: None })
+        let attributes = Some(Attributes::default());
+        Ok(Object { attributes, ..Object::new(metadata, range, body) })
     }
 
     async fn head(&self, key: &str) -> Result<Metadata> {
@@ -236,15 +251,19 @@ impl Store for RedisStore {
         found.into_iter().next().flatten().ok_or_else(|| Error::not_found(location))
     }
 
+    fn keeps_attributes(&self) -> bool {
+        false
+    }
+
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
         key::check(self, key)?;
-        self.put_if(key, &body, &options.mode).await
+        self.put_if(key, &body, &options).await
     }
 
     async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
         key::check(self, key)?;
         if matches!(options.mode, PutMode::IfMatch(_)) {
-            self.put_if(key, &[], &options.mode).await?;
+            self.put_if(key, &[], &options).await?;
         }
         let (store, key) = (self.clone(), key.to_owned());
         Ok(Box::new(Gathered { store, key, options, bytes: BytesMut::new() }))
@@ -277,7 +296,8 @@ impl Store for RedisStore {
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         key::check(self, to)?;
         let bytes = self.get(from, GetOptions::default()).await?.bytes().await?;
-        self.put_if(to, &bytes, &options.mode).await
+        let guarded = Guard::new(Arc::new(self.clone()), Arc::clone(&self.0.patience));
+        guarded.put(to, bytes, options).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

@@ -1,11 +1,13 @@
 //! What is asked of the server, each in one step that nothing else comes between.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use redis::{RedisError, Script};
 
 use super::RedisStore;
 use crate::Metadata;
+use crate::adapters::TICKET;
 
 /// Size and hash of the value, and a part of it. Of another type of key nothing.
 const GET: &str = "
@@ -25,10 +27,16 @@ for n, key in ipairs(KEYS) do
 end
 return found";
 
-/// The hash of what was written; nothing where it was not.
+/// The hash of what was written; nothing where it was not. A write that has a ticket leaves it for a
+/// while, and is done once however often it is asked for.
 const PUT: &str = "
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then return redis.sha1hex(ARGV[1]) end
 if ARGV[2] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then return false end
 redis.call('SET', KEYS[1], ARGV[1])
+if KEYS[2] then
+  redis.call('HSET', KEYS[2], 'put', '1')
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
+end
 return redis.sha1hex(ARGV[1])";
 
 /// Larger than any value, and small enough to be a number of Lua's.
@@ -70,11 +78,17 @@ pub(super) async fn put(
     store: &RedisStore,
     key: &str,
     body: &[u8],
-    if_absent: bool,
+    (if_absent, ticket): (bool, Option<(String, Duration)>),
 ) -> Result<Option<String>, RedisError> {
     let mut connection = store.connection().await?;
     let script = Script::new(PUT);
-    script.key(key).arg(body).arg(u8::from(if_absent)).invoke_async(&mut connection).await
+    let mut asked = script.key(key);
+    asked.arg(body).arg(u8::from(if_absent));
+    if let Some((ticket, lasts)) = ticket {
+        // No object has such a name, and no hash is one.
+        asked.key(format!("{key}\0{TICKET}-{ticket}")).arg(lasts.as_secs());
+    }
+    asked.invoke_async(&mut connection).await
 }
 
 pub(super) async fn delete(store: &RedisStore, keys: &[String]) -> Result<(), RedisError> {

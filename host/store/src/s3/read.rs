@@ -47,11 +47,14 @@ pub(super) async fn get(store: &S3Store, key: &str, options: GetOptions) -> Resu
     if range.start < from || from + length < range.end {
         return Err(Error::generic(location, "the answer is not the range that was asked for"));
     }
+    let attributes =
+        Some(attributes(output.content_type(), output.metadata().into_iter().flatten()));
     let mut body = stream_of(location, output.body);
-    if from != range.start || length != range.end - range.start {
+    let ignores_ranges = from != range.start || length != range.end - range.start;
+    if ignores_ranges {
         body = window::of(body, range.start - from..range.end - from);
     }
-    Ok(Object { metadata, range, body, sums: None })
+    Ok(Object { attributes, ignores_ranges, ..Object::new(metadata, range, body) })
 }
 
 /// Nothing of an object, which must be there nonetheless.
@@ -61,12 +64,7 @@ async fn empty(store: &S3Store, key: &str, options: &GetOptions) -> Result<Objec
         return Err(Error::another_version(store.url(key)));
     }
     let range = options.range_within(metadata.size);
-    Ok(Object {
-        metadata,
-        range: range.start..range.start,
-        body: stream::empty().boxed(),
-        sums: None,
-    })
+    Ok(Object::new(metadata, range.start..range.start, stream::empty().boxed()))
 }
 
 pub(super) async fn head(store: &S3Store, key: &str) -> Result<(Metadata, Attributes)> {
@@ -74,12 +72,19 @@ pub(super) async fn head(store: &S3Store, key: &str) -> Result<(Metadata, Attrib
     let output = head.send().await.map_err(|error| error::of(&store.url(key), &error))?;
     let size = output.content_length().and_then(|size| u64::try_from(size).ok());
     let size = size.unwrap_or_default();
-    let user = output.metadata().into_iter().flatten();
-    let attributes = Attributes {
-        content_type: output.content_type().map(str::to_owned),
-        user: user.map(|(name, value)| (name.clone(), value.clone())).collect(),
-    };
+    let attributes = attributes(output.content_type(), output.metadata().into_iter().flatten());
     Ok((metadata(size, output.e_tag(), output.last_modified()), attributes))
+}
+
+/// What an answer says of an object.
+fn attributes<'a>(
+    content_type: Option<&str>,
+    user: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Attributes {
+    Attributes {
+        content_type: content_type.map(str::to_owned),
+        user: user.map(|(name, value)| (name.clone(), value.clone())).collect(),
+    }
 }
 
 /// What the answers of all operations say, in the same way: HTTP's dates have whole seconds, those

@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::{S3Store, conditions, error, read, signing, sums, unfinished, write};
-use crate::adapters::{TICKET, random};
+use crate::adapters::{TICKET, comes_on, random};
 use crate::key::encoded;
 use crate::{
     Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Sums, Wanted,
@@ -187,6 +187,7 @@ impl Upload {
             Ok(part) => part?,
             Err(error) => return Err(Error::unavailable(self.target.url(), error)),
         };
+        comes_on();
         self.done.insert(part.part_number().unwrap_or_default(), part);
         Ok(())
     }
@@ -249,10 +250,11 @@ impl Writer for Upload {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
-        if self.failed {
-            return Err(Error::generic(self.target.url(), "the upload failed before"));
-        }
-        match self.end().await {
+        let ended = match self.failed {
+            true => Err(Error::generic(self.target.url(), "the upload failed before")),
+            false => self.end().await,
+        };
+        match ended {
             Ok(metadata) => Ok(metadata),
             // The process may end after this, and what was sent must not stay.
             Err(error) => {
@@ -334,10 +336,12 @@ impl Target {
     async fn create(&self) -> Result<String> {
         let create = self.store.client().await?.create_multipart_upload();
         let create = create.bucket(self.store.bucket()).key(&self.key);
-        let mut create = create.metadata(TICKET, &self.ticket);
+        let mut create = create;
         for (name, value) in &self.options.attributes.user {
             create = create.metadata(name, value);
         }
+        // After those of the object that is copied, which has one of its own.
+        let create = create.metadata(TICKET, &self.ticket);
         let create = create.set_content_type(self.options.attributes.content_type.clone());
         let output = create.send().await.map_err(|error| error::of(&self.url(), &error))?;
         let id = output.upload_id().map(str::to_owned);

@@ -1,17 +1,20 @@
 //! Writing in one piece, copying, removing.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
-use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
+use futures::{FutureExt, TryStreamExt};
 
 use super::upload::{self, Upload};
 use super::{S3Store, conditions, error, read};
 use crate::key::encoded;
 use crate::{
-    Error, GetOptions, Metadata, Operation, PutMode, PutOptions, Result, Store, Writer, transfer,
+    Error, GetOptions, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store,
+    Writer, transfer,
 };
 
 /// From this size on an object goes up in parts, side by side; each is tried again by itself.
@@ -154,7 +157,10 @@ pub(super) async fn copy(
     to: &str,
     options: PutOptions,
 ) -> Result<Metadata> {
-    let (source, attributes) = read::head(store, from).await?;
+    let (patience, location) = (&store.0.patience, store.url(from));
+    let time = patience.policy().answer;
+    let asked = Request { operation: Operation::Head, location: &location, time };
+    let (source, attributes) = patience.request(asked, || read::head(store, from).boxed()).await?;
     // S3 refuses a copy that changes nothing.
     if from == to && options == PutOptions::default() {
         return Ok(source);
@@ -168,7 +174,9 @@ pub(super) async fn copy(
             return upload::copy(store, (from, &source), to, options).await;
         }
         let if_match = GetOptions::default().if_match(source.etag);
-        let body = store.get(from, if_match).await?.body;
+        // A body that stalls or breaks off goes on where it ended.
+        let guarded = Guard::new(Arc::new(store.clone()), Arc::clone(patience));
+        let body = guarded.get(from, if_match).await?.body;
         return transfer::poured(body, store.writer(to, options).await?).await;
     }
     let mut copy = store.client().await?.copy_object().bucket(store.bucket()).key(to);

@@ -290,12 +290,7 @@ impl Store for SwiftStore {
                 return Err(Error::another_version(location));
             }
             let at = options.range_within(metadata.size).start;
-            return Ok(Object {
-                metadata,
-                range: at..at,
-                body: stream::empty().boxed(),
-                sums: None,
-            });
+            return Ok(Object::new(metadata, at..at, stream::empty().boxed()));
         };
         let response = http::check(&location, response).await?;
         let mut said = http::described(&location, &response)?;

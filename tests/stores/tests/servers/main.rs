@@ -10,6 +10,7 @@ mod command;
 mod faults;
 mod files;
 mod google;
+mod lost;
 mod s3;
 mod stranger;
 mod sums;
@@ -100,13 +101,29 @@ fn main() -> io::Result<ExitCode> {
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
         "apache" => &[KEPT, files::CHECKS, files::CUT, faults::COMMON],
-        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS, faults::COMMON],
+        "azurite" => &[
+            KEPT,
+            az::CHECKS,
+            tokens::AZURE,
+            sums::CHECKS,
+            sums::PARTS,
+            lost::CHECKS,
+            faults::COMMON,
+        ],
         "ceph" | "swift-s3" => &[KEPT, s3::CHECKS, s3::PARTS, faults::COMMON],
-        "gcp-storage-emulator" | "redis" => &[KEPT],
-        "google" => {
-            &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
-        }
-        "moto" => &[s3::CHECKS, s3::PARTS, faults::CHECKS],
+        "gcp-storage-emulator" => &[KEPT],
+        "google" => &[
+            KEPT,
+            google::CHECKS,
+            tokens::GOOGLE,
+            faults::CHECKS,
+            sums::CHECKS,
+            sums::PIECES,
+            lost::CHECKS,
+            lost::GIVEN_UP,
+        ],
+        "moto" => &[s3::CHECKS, s3::PARTS, faults::CHECKS, lost::CHECKS],
+        "redis" => &[KEPT, lost::REDIS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES, faults::COMMON],
