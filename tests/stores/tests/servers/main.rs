@@ -9,7 +9,9 @@ mod az;
 mod faults;
 mod files;
 mod google;
+mod keystone;
 mod s3;
+mod segments;
 mod stranger;
 mod sums;
 mod swift;
@@ -51,7 +53,8 @@ fn main() -> io::Result<ExitCode> {
     for spec in SERVERS {
         let is_installed = arguments.list || spec.is_installed();
         let lazy = Arc::new(Lazy::new(*spec));
-        for case in CASES.iter().filter(|_| spec.name != "moto-iam") {
+        let is_whole = !["moto-iam", "swift-keystone"].contains(&spec.name);
+        for case in CASES.iter().filter(|_| is_whole) {
             if let Some((_, reason)) = spec.skips.iter().find(|(name, _)| *name == case.name) {
                 writeln!(io::stdout(), "left out: {}::{}: {reason}", spec.name, case.name)?;
                 continue;
@@ -101,7 +104,10 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
-        "swift" => &[KEPT, swift::CHECKS, sums::CHECKS, sums::PIECES],
+        "swift" => {
+            &[KEPT, swift::CHECKS, segments::CHECKS, sums::CHECKS, sums::PIECES, sums::PARTS]
+        }
+        "swift-keystone" => &[keystone::CHECKS],
         // In this mode the server fails on signed URLs, and listings of rights take long.
         "moto-iam" => &[s3::IAM],
         _ => &[],
