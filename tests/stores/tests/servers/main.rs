@@ -105,7 +105,7 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => {
-            &[KEPT, swift::CHECKS, segments::CHECKS, sums::CHECKS, sums::PIECES, sums::PARTS]
+            &[KEPT, swift::CHECKS, segments::CHECKS, files::MEMORY, sums::CHECKS, sums::PIECES, sums::PARTS]
         }
         "swift-keystone" => &[keystone::CHECKS],
         // In this mode the server fails on signed URLs, and listings of rights take long.
