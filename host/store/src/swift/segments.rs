@@ -279,10 +279,10 @@ impl Target {
         if is_copied {
             return Err(Error::another_version(location));
         }
-        // Somebody has removed their container, as it was empty.
+        // Somebody has removed their container, as it was empty; or we may not see it.
         self.store.unknown_segments().await;
         self.store.make_segments(&location).await?;
-        Err(Error::unavailable(location, "the container of segments was removed meanwhile"))
+        Err(Error::unavailable(location, "the container of its segments is not there"))
     }
 
     /// A list that is a segment itself.
