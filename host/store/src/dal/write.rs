@@ -11,6 +11,7 @@ use opendal_core::raw::{OpCopy, OpDelete, OpRename, OpWrite};
 
 #[cfg(feature = "signed")]
 use super::At;
+use super::staged::WHOLE_BYTES_MAX;
 use super::{DalStore, Identity, Layout, Pieces, error, read, transport};
 use crate::adapters::random;
 use crate::digest::Sum;
@@ -307,8 +308,13 @@ async fn copy_there(
     if !store.plan().copies {
         return Ok(None);
     }
-    // Where an object has another name while it is written, so has a copy.
-    let staged = store.plan().has_stages().then(|| stage(to));
+    // Where an object has another name while it is written, so has a copy. What is written in one
+    // request replaces another one at once, which a server that moves may not do.
+    let is_staged = store.plan().has_stages();
+    if is_staged && source.size <= WHOLE_BYTES_MAX as u64 {
+        return Ok(None);
+    }
+    let staged = is_staged.then(|| stage(to));
     let target = staged.as_deref().unwrap_or(to);
     let copy = async {
         let service = store.service();

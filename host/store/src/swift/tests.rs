@@ -55,6 +55,8 @@ fn an_upload_to_a_server_that_falls_silent_ends() {
     let silent = |said: Option<&'static str>, info: &'static str| {
         Canned::start(move |head, _| match head.split(' ').next() {
             Some("GET") => answer(200, "", info),
+            // The containers are there, and no object yet.
+            Some("HEAD") if head.contains("/c/k ") => answer(404, "", ""),
             Some("HEAD") => answer(204, "X-Timestamp: 1.0\r\n", ""),
             _ => said.map(str::to_owned),
         })

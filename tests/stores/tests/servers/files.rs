@@ -328,7 +328,7 @@ async fn copied_there(server: &Server) {
         let store = locator.open(&format!("{at}/{path}")).expect("the store");
         let (store, below) = (store.store, format!("{path}copied{refused}/"));
         let key = |name: &str| format!("{below}{name}");
-        let bytes: Bytes = pieces(3 << 20).collect::<Vec<_>>().concat().into();
+        let bytes: Bytes = pieces(9 << 20).collect::<Vec<_>>().concat().into();
         store.put(&key("a b+ü%41"), bytes.clone(), PutOptions::default()).await.expect("put");
         store.put(&key("old"), "1".into(), PutOptions::default()).await.expect("put");
         for to in ["new/in/directories", "old"] {

@@ -104,9 +104,15 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
-        "swift" => {
-            &[KEPT, swift::CHECKS, segments::CHECKS, files::MEMORY, sums::CHECKS, sums::PIECES, sums::PARTS]
-        }
+        "swift" => &[
+            KEPT,
+            swift::CHECKS,
+            segments::CHECKS,
+            files::MEMORY,
+            sums::CHECKS,
+            sums::PIECES,
+            sums::PARTS,
+        ],
         "swift-keystone" => &[keystone::CHECKS],
         // In this mode the server fails on signed URLs, and listings of rights take long.
         "moto-iam" => &[s3::IAM],
