@@ -307,7 +307,7 @@ async fn cut_off(server: &Server) {
 async fn copied_there(server: &Server) {
     let host = server.url().trim_start_matches("webdav://");
     let (host, path) = host.split_once('/').expect("a path");
-    for refused in ["", "COPY", "MOVE"] {
+    for refused in ["", "COPY"] {
         let reads = Arc::new(AtomicU64::new(0));
         let counts = Arc::clone(&reads);
         let plan = move |_, line: &str| {
