@@ -1,7 +1,7 @@
 //! Objects that a task makes and hands on by reference.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::io;
 use std::ops::Deref;
 
@@ -64,7 +64,9 @@ impl ObjectRef {
     /// may have several segments (`a/b`).
     ///
     /// The task may run twice: where another attempt has completed the object of that name, that
-    /// one is the object, and what this attempt writes is dropped.
+    /// one is the object, and what this attempt writes is dropped. Where the store does not keep
+    /// put-if-absent, each attempt has an object of its own; the one that counts is the one in the
+    /// task's output.
     ///
     /// # Errors
     ///
@@ -210,7 +212,13 @@ fn create(prefix: &str, name: &str) -> Result<ObjectWriter> {
     if !host::claim(&url) {
         return Err(Error::AlreadyExists(format!("{url}: this task has made it before")));
     }
-    Ok(ObjectWriter { writer: Writer::create_new(&url)?, url })
+    match Writer::create_new(&url) {
+        Err(Error::Invalid(_)) => {
+            let url = self::url(prefix, &of_attempt(name))?;
+            Ok(ObjectWriter { writer: Writer::create(&url)?, url })
+        }
+        writer => Ok(ObjectWriter { writer: writer?, url }),
+    }
 }
 
 /// Named by content, so that two attempts with different bytes never meet under one name.
@@ -218,9 +226,27 @@ fn put(prefix: &str, bytes: &[u8]) -> Result<ObjectRef> {
     // SipHash with fixed keys: the same in every attempt, which all run the same component.
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
-    let url = url(prefix, &format!("by-content/{:016x}-{}", hasher.finish(), bytes.len()))?;
-    let written = storage::put_if_absent(&url, bytes);
-    first(url, written)
+    let name = format!("by-content/{:016x}-{}", hasher.finish(), bytes.len());
+    let url = url(prefix, &name)?;
+    match storage::put_if_absent(&url, bytes) {
+        Err(Error::Invalid(_)) => {
+            // The same bytes written again would be another version, and a reference is to one.
+            let url = self::url(prefix, &of_attempt(&name))?;
+            let written = storage::put(&url, bytes)?;
+            Ok(ObjectRef::of(url, written))
+        }
+        written => first(url, written),
+    }
+}
+
+/// The name that an object has where the store does not keep put-if-absent, which is the one way in
+/// which a condition on a name of ours is [`Error::Invalid`]. Nobody else writes to it: an attempt that
+/// was handed out twice has another one each time. So what a reference names is never overwritten, and
+/// which object counts is decided with the output that has the reference, by the driver.
+fn of_attempt(name: &str) -> String {
+    // What std seeds its maps with: random in the sandbox too.
+    let random = RandomState::new().build_hasher().finish();
+    format!("of-attempt/{}-{random:016x}/{name}", host::current().attempt)
 }
 
 /// The object that was written first: by this attempt, or by one before.
@@ -232,7 +258,7 @@ fn first(url: String, written: Result<Metadata>) -> Result<ObjectRef> {
     Ok(ObjectRef::of(url, metadata))
 }
 
-/// Below the task's own number: never below the attempt's.
+/// Below the task's own number: not below the attempt's, unless by [`of_attempt`].
 fn url(prefix: &str, name: &str) -> Result<String> {
     if prefix.is_empty() {
         return Err(Error::Invalid("the job has no store to keep objects in".to_owned()));

@@ -30,6 +30,7 @@
 
 mod buf_reader;
 mod buf_writer;
+mod list;
 #[cfg(test)]
 mod tests;
 
@@ -41,17 +42,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 pub use samara_store::{
-    Attributes, Discovered as Found, Error, Metadata, Operation, PutMode, PutOptions, Verb,
+    Attributes, Discovered as Found, Error, GetOptions, Metadata, Operation, Pattern, PutMode,
+    PutOptions, Verb,
 };
-use samara_store::{GetOptions, ListOptions, Location, Locator, StoreExt, is_trial, transfer};
+use samara_store::{Location, Locator, StoreExt, transfer};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
 pub use self::buf_reader::BufReader;
 pub use self::buf_writer::BufWriter;
+pub use self::list::{Entry, ListOptions};
 use crate::builder::Io;
 use crate::{Builder, Executor, Settings};
 
@@ -73,6 +76,8 @@ pub struct Storage {
 pub struct Reader {
     /// What is known of the whole object.
     pub metadata: Metadata,
+    /// The part of it that is read: what was asked for, cut at the object's end.
+    pub range: Range<u64>,
     body: Body,
     io: Handle,
 }
@@ -96,27 +101,6 @@ pub struct Writer {
     failed: bool,
     url: String,
     io: Handle,
-}
-
-/// What lies directly below a place: objects, and beginnings that several names share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// An object.
-    Object(Found),
-    /// Objects lie below this URL, which ends with `/`.
-    Directory(String),
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// Its URL.
-    pub fn url(&self) -> &str {
-        match self {
-            Self::Object(found) => &found.url,
-            Self::Directory(url) => url,
-        }
-    }
 }
 
 // === impl Storage ===
@@ -165,6 +149,34 @@ impl Storage {
         self.run(async move { at.store.read(&at.key).await }).await
     }
 
+    /// Reads an object, or a part of it, into memory; in one version, where that is asked for.
+    ///
+    /// ```
+    /// use samara::Storage;
+    /// use samara::blocking::Wait;
+    /// use samara::storage::{Error, GetOptions};
+    ///
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let (storage, url) = (Storage::new()?, "mem://example/version");
+    /// let etag = storage.put(url, "the first").wait()?.etag;
+    /// let first = GetOptions::default().range(4..7).if_match(etag);
+    /// assert_eq!(storage.get_with(url, first.clone()).wait()?, "fir");
+    ///
+    /// storage.put(url, "another").wait()?;
+    /// let stale = storage.get_with(url, first).wait();
+    /// assert!(matches!(stale, Err(Error::Precondition { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Precondition` where it is not the version that was asked for.
+    pub async fn get_with(&self, url: &str, options: GetOptions) -> Result<Bytes> {
+        let at = self.locator.open(url)?;
+        self.run(async move { at.store.get(&at.key, options).await?.bytes().await }).await
+    }
+
     /// Reads a range of an object; fewer bytes where the object ends earlier.
     ///
     /// # Errors
@@ -181,11 +193,20 @@ impl Storage {
     ///
     /// `NotFound`.
     pub async fn reader(&self, url: &str) -> Result<Reader> {
+        self.reader_with(url, GetOptions::default()).await
+    }
+
+    /// Opens an object, or a part of it, to read it piece by piece; in one version, where that is
+    /// asked for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_with`](Self::get_with).
+    pub async fn reader_with(&self, url: &str, options: GetOptions) -> Result<Reader> {
         let at = self.locator.open(url)?;
-        let opened = async move { at.store.get(&at.key, GetOptions::default()).await };
-        let object = self.run(opened).await?;
-        let body = Body::Idle(object.body);
-        Ok(Reader { metadata: object.metadata, body, io: self.io.clone() })
+        let object = self.run(async move { at.store.get(&at.key, options).await }).await?;
+        let (metadata, range) = (object.metadata, object.range);
+        Ok(Reader { metadata, range, body: Body::Idle(object.body), io: self.io.clone() })
     }
 
     /// Writes an object, in place of one that is there.
@@ -224,6 +245,39 @@ impl Storage {
         self.writer_with(url, PutOptions::if_absent()).await
     }
 
+    /// Starts to write an object piece by piece, on conditions, and says something about it. Whether
+    /// the condition holds is seen by [`Writer::finish`].
+    ///
+    /// ```
+    /// use samara::Storage;
+    /// use samara::blocking::Wait;
+    /// use samara::storage::{Error, PutOptions};
+    ///
+    /// # fn main() -> Result<(), samara::Error> {
+    /// let (storage, url) = (Storage::new()?, "mem://example/table");
+    /// let first = storage.put(url, "a,1\n").wait()?;
+    /// let options = PutOptions::if_match(first.etag).content_type("text/csv");
+    /// let mut writer = storage.writer_with(url, options.clone()).wait()?;
+    /// writer.write("a,1\nb,2\n".into()).wait()?;
+    /// writer.finish().wait()?;
+    /// assert_eq!(storage.attributes(url).wait()?.content_type.as_deref(), Some("text/csv"));
+    ///
+    /// let late = storage.writer_with(url, options).wait()?.finish().wait();
+    /// assert!(matches!(late, Err(Error::Precondition { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the store does not keep the condition; else as [`put`](Self::put).
+    pub async fn writer_with(&self, url: &str, options: PutOptions) -> Result<Writer> {
+        let at = self.locator.open(url)?;
+        let url = at.url();
+        let inner = self.run(async move { at.store.writer(&at.key, options).await }).await?;
+        Ok(Writer { inner: Some(inner), failed: false, url, io: self.io.clone() })
+    }
+
     /// Removes an object. Removing one that is not there succeeds.
     ///
     /// # Errors
@@ -234,6 +288,25 @@ impl Storage {
         self.run(async move { at.store.delete(&at.key).await }).await
     }
 
+    /// Removes an object if it is the version of this etag, as its store says it just before: one
+    /// that is written in that moment goes too. Removing one that is not there succeeds.
+    ///
+    /// # Errors
+    ///
+    /// `Precondition` where it is another version, which is left; else as [`delete`](Self::delete).
+    pub async fn delete_if_match(&self, url: &str, etag: &str) -> Result<()> {
+        let (at, etag) = (self.locator.open(url)?, etag.to_owned());
+        let delete = async move {
+            match at.store.head(&at.key).await {
+                Ok(metadata) if metadata.etag == etag => at.store.delete(&at.key).await,
+                Ok(_) => Err(Error::another_version(at.url())),
+                Err(Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        self.run(delete).await
+    }
+
     /// Describes an object without reading it.
     ///
     /// # Errors
@@ -242,82 +315,6 @@ impl Storage {
     pub async fn head(&self, url: &str) -> Result<Metadata> {
         let at = self.locator.open(url)?;
         self.run(async move { at.store.head(&at.key).await }).await
-    }
-
-    /// Lists the objects whose URLs begin so, at any depth, by the bytes of their names. It is a
-    /// beginning, not a directory: `mem://a/b` has `mem://a/b`, `mem://a/bc` and `mem://a/b/c`.
-    ///
-    /// Objects that a store is [tried out](samara_store::is_trial) with are not among them.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidUrl`, `UnknownScheme`; the stream says what the store says.
-    pub fn list(&self, prefix: &str) -> Result<BoxStream<'static, Result<Found>>> {
-        let at = self.locator.open(prefix)?;
-        let first = Some(ListOptions::default());
-        let this = self.clone();
-        let pages = stream::try_unfold((this, first), move |(this, options)| {
-            let at = at.clone();
-            async move {
-                let Some(options) = options else { return Ok::<_, Error>(None) };
-                let page = this.page(&at, options.clone()).await?;
-                let rest = page.next.map(|next| options.after(next));
-                let root = at.store.to_string();
-                let shown = page.entries.into_iter().filter(move |e| !is_trial(&at.key, &e.key));
-                let found = shown.map(move |entry| {
-                    Ok(Found { url: format!("{root}{}", entry.key), metadata: entry.metadata })
-                });
-                Ok(Some((stream::iter(found), (this, rest))))
-            }
-        });
-        Ok(pages.try_flatten().boxed())
-    }
-
-    /// Lists what lies directly below a place: its objects, and its directories without their
-    /// content. Costs a request per page and per directory.
-    ///
-    /// # Errors
-    ///
-    /// As [`list`](Self::list).
-    pub fn entries(&self, directory: &str) -> Result<BoxStream<'static, Result<Entry>>> {
-        let mut at = self.locator.open(directory)?;
-        if !at.key.is_empty() && !at.key.ends_with('/') {
-            at.key.push('/');
-        }
-        let first = Some(ListOptions::default());
-        let pages = stream::try_unfold((self.clone(), first), move |(this, options)| {
-            let at = at.clone();
-            async move {
-                let Some(options) = options else { return Ok::<_, Error>(None) };
-                let (asked, root, below) = (options.clone(), at.store.to_string(), at.key.clone());
-                let listed = async move { at.store.list_directory(&at.key, asked).await };
-                let page = this.run(listed).await?;
-                let rest = page.next.map(|next| options.after(next));
-                let shown = page.entries.into_iter().filter(|e| !is_trial(&below, &e.key));
-                let objects = shown.map(|entry| {
-                    let url = format!("{root}{}", entry.key);
-                    Entry::Object(Found { url, metadata: entry.metadata })
-                });
-                let below =
-                    page.directories.iter().map(|key| Entry::Directory(format!("{root}{key}")));
-                let mut entries: Vec<Entry> = objects.chain(below).collect();
-                entries.sort_by(|one, other| one.url().cmp(other.url()));
-                Ok(Some((stream::iter(entries.into_iter().map(Ok)), (this, rest))))
-            }
-        });
-        Ok(pages.try_flatten().boxed())
-    }
-
-    /// Finds the objects that a URL, path, directory or pattern stands for: the object of exactly
-    /// this name, else the objects that match it as a pattern, else all objects below it.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` where there is nothing; `InvalidUrl` for a malformed pattern, and for one of more
-    /// than a million objects.
-    pub async fn find(&self, source: &str) -> Result<Vec<Found>> {
-        let (locator, source) = (Arc::clone(&self.locator), source.to_owned());
-        self.run(async move { locator.discover(&source).await }).await
     }
 
     /// Copies an object, within a store or between two. Within one the store copies it itself;
@@ -339,7 +336,12 @@ impl Storage {
         self.copy_with(from, to, PutOptions::if_absent()).await
     }
 
-    async fn copy_with(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
+    /// Copies an object on conditions, and says something about the copy.
+    ///
+    /// # Errors
+    ///
+    /// By the condition as for [`put_with`](Self::put_with); else as [`copy`](Self::copy).
+    pub async fn copy_with(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         let (source, target) = (self.locator.open(from)?, self.locator.open(to)?);
         self.run(transfer::copy(source, target, options, |_| {})).await
     }
@@ -377,18 +379,20 @@ impl Storage {
         self.run(transfer::copy_while(source, target, options, passed)).await
     }
 
-    /// Moves an object: copies it, and removes the first once the copy is there whole.
+    /// Moves an object: copies it, and removes the first once the copy is there whole, if it was not
+    /// replaced meanwhile.
     ///
     /// # Errors
     ///
     /// As for [`copy`](Self::copy); then the first is still there. Where removing it fails, both
-    /// are.
+    /// are; `Precondition` where it is another version by then.
     pub async fn rename(&self, from: &str, to: &str) -> Result<Metadata> {
         if self.url(from)? == self.url(to)? {
             return self.head(from).await;
         }
+        let before = self.head(from).await?;
         let copied = self.copy(from, to).await?;
-        self.delete(from).await?;
+        self.delete_if_match(from, &before.etag).await?;
         Ok(copied)
     }
 
@@ -398,6 +402,14 @@ impl Storage {
     ///
     /// The first one; others may be removed.
     pub async fn delete_many(&self, urls: &[String]) -> Result<()> {
+        let removed = self.by_store(urls)?.into_iter();
+        let removed =
+            removed.map(|(at, keys)| self.run(async move { at.store.delete_many(&keys).await }));
+        futures::future::try_join_all(removed).await.map(drop)
+    }
+
+    /// The stores of these URLs, and the keys in each.
+    fn by_store(&self, urls: &[String]) -> Result<Vec<(Location, Vec<String>)>> {
         let mut by_store: Vec<(Location, Vec<String>)> = Vec::new();
         for url in urls {
             let Location { store, key } = self.locator.open(url)?;
@@ -406,10 +418,7 @@ impl Storage {
                 None => by_store.push((Location { store, key: String::new() }, vec![key])),
             }
         }
-        let removed = by_store
-            .into_iter()
-            .map(|(at, keys)| self.run(async move { at.store.delete_many(&keys).await }));
-        futures::future::try_join_all(removed).await.map(drop)
+        Ok(by_store)
     }
 
     /// What the writer of an object said about it: its media type and the like; nothing where the
@@ -498,18 +507,6 @@ impl Storage {
                 Err(Error::unsupported(at.url(), operation, reason))
             }
         }
-    }
-
-    async fn writer_with(&self, url: &str, options: PutOptions) -> Result<Writer> {
-        let at = self.locator.open(url)?;
-        let url = at.url();
-        let inner = self.run(async move { at.store.writer(&at.key, options).await }).await?;
-        Ok(Writer { inner: Some(inner), failed: false, url, io: self.io.clone() })
-    }
-
-    async fn page(&self, at: &Location, options: ListOptions) -> Result<samara_store::Page> {
-        let at = at.clone();
-        self.run(async move { at.store.list(&at.key, options).await }).await
     }
 
     /// Runs a request on our threads, so that the caller's runtime does not matter.

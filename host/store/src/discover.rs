@@ -51,6 +51,18 @@ pub fn is_trial(asked: &str, key: &str) -> bool {
         && !asked.contains(TRIAL)
 }
 
+impl Pattern {
+    /// The key of a location as a pattern over the keys of its store.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidUrl` where it is malformed.
+    pub fn of(location: &Location) -> Result<Self> {
+        let invalid = |reason| Error::InvalidUrl { url: shown(location.url()), reason };
+        Self::parse(&location.key).map_err(invalid)
+    }
+}
+
 impl Locator {
     /// Finds the objects that a URL or path stands for, sorted by the bytes of their names.
     ///
@@ -86,8 +98,7 @@ impl Locator {
 }
 
 async fn matching(location: &Location) -> Result<Vec<Discovered>> {
-    let invalid = |reason| Error::InvalidUrl { url: shown(location.url()), reason };
-    let pattern = Pattern::parse(&location.key).map_err(invalid)?;
+    let pattern = Pattern::of(location)?;
     let options = ListOptions { slashes: pattern.slashes_max(), ..ListOptions::default() };
     let matches = |entry: &Entry| pattern.matches(&entry.key);
     find(location, pattern.literal_prefix(), options, matches, NO_MATCH).await

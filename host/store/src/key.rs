@@ -22,6 +22,34 @@ pub(crate) fn invalid<T>(store: &dyn fmt::Display, key: &str, reason: &'static s
     Err(Error::InvalidKey { location: shown(format!("{store}{key}")), reason })
 }
 
+/// Whether a store may hold an object under this name. Other programs may have put some under names
+/// that are no keys.
+pub(crate) fn is_key(name: &str) -> bool {
+    fault(name).is_none()
+}
+
+/// Drops from a listing what stands under names that are no keys, and says so: no URL names it.
+pub(crate) fn named<T>(store: &dyn fmt::Display, listed: &mut Vec<T>, name: impl Fn(&T) -> &str) {
+    const SHOWN_MAX: usize = 5;
+    let (mut foreign, mut more) = (Vec::new(), 0_usize);
+    listed.retain(|item| {
+        let name = name(item);
+        let is_key = is_key(name);
+        match (is_key, foreign.len() < SHOWN_MAX) {
+            (true, _) => {}
+            (false, true) => foreign.push(shown(format!("{store}{name}"))),
+            (false, false) => more += 1,
+        }
+        is_key
+    });
+    if !foreign.is_empty() {
+        tracing::warn!(
+            names = ?foreign, more,
+            "passed over: a part of the name is empty, `.` or `..`, so no URL names it"
+        );
+    }
+}
+
 /// A name as it stands in the path of a URL.
 #[cfg(any(feature = "az", feature = "gs", feature = "s3", feature = "swift", feature = "webdav"))]
 pub(crate) fn encoded(name: &str) -> String {
@@ -70,6 +98,13 @@ mod tests {
             assert!(matches!(error, Error::InvalidKey { .. }), "{key:?}");
             assert_eq!(error.location(), format!("mem://x/{key}"));
         }
+    }
+
+    #[test]
+    fn what_is_no_key_is_dropped_from_listings() {
+        let mut listed = vec!["a", "a//b", "a/", "/", "x/../y", "b", "c//"];
+        named(&"mem://x/", &mut listed, |name| name);
+        assert_eq!(listed, ["a", "b"]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod az;
 #[cfg(test)]
 #[cfg(any(feature = "s3", feature = "swift"))]
 mod canned;
+mod conditional;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "opendal")]
@@ -106,9 +107,10 @@ pub use crate::location::{Location, Locator};
 pub use crate::mem::MemStore;
 pub use crate::needs::Needs;
 pub use crate::options::{Options, Setting, Settings};
+pub use crate::pattern::Pattern;
 pub use crate::store::{
     Attributes, Conditions, Directory, Entry, GetOptions, ListOptions, Metadata, Object, Page,
-    PutMode, PutOptions, Store, Verb, Writer,
+    PutMode, PutOptions, Store, Unfinished, Verb, Writer,
 };
 pub use crate::sums::{Sums, Tally, Wanted};
 
@@ -172,7 +174,7 @@ pub const STORES: &[Row] = &[
     Row {
         scheme: "mem",
         open: mem::open,
-        settings: &[],
+        settings: &[conditional::SETTING],
         remote: false,
         program: None,
         doc: "memory of this process: mem://name/key",

@@ -3,15 +3,27 @@
 //! By characters, not bytes, so that `?` is one `ü`. That rules out the globset crate, which
 //! matches bytes.
 
-/// A parsed pattern.
-#[derive(Debug)]
-pub(crate) struct Pattern {
+/// A parsed pattern over keys, or over names.
+///
+/// `?` is one character, `*` any number of them, `[a-z]` and `[!a-z]` one out of a set, none of them
+/// `/`; `**` as a segment is any number of segments; `{a,b}` is either; `\` takes the next character
+/// literally.
+///
+/// ```
+/// use samara_store::Pattern;
+///
+/// let pattern = Pattern::parse("logs/**/*.{csv,txt}").unwrap();
+/// assert!(pattern.matches("logs/2026/11/a.csv") && !pattern.matches("a.csv"));
+/// assert_eq!(pattern.literal_prefix(), "logs/");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pattern {
     literal_prefix: String,
     alternatives: Vec<Vec<Segment>>,
 }
 
 /// What one segment of a key must look like.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Segment {
     /// `**`: any number of segments, whatever they look like.
     AnyNumber,
@@ -42,8 +54,12 @@ pub(crate) fn is_pattern(key: &str) -> bool {
 // === impl Pattern ===
 
 impl Pattern {
-    /// Parses a pattern; the error is the reason.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         let literal_prefix = text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
         let alternatives =
             expand(text)?.iter().map(|text| segments(text)).collect::<Result<_, _>>()?;
@@ -51,12 +67,12 @@ impl Pattern {
     }
 
     /// What every key that matches begins with.
-    pub(crate) fn literal_prefix(&self) -> &str {
+    pub fn literal_prefix(&self) -> &str {
         &self.literal_prefix
     }
 
     /// The most `/` that a key that matches can have after the literal prefix.
-    pub(crate) fn slashes_max(&self) -> Option<usize> {
+    pub fn slashes_max(&self) -> Option<usize> {
         let in_prefix = self.literal_prefix.matches('/').count();
         self.alternatives.iter().try_fold(0, |most, segments| {
             let unbounded = segments.contains(&Segment::AnyNumber);
@@ -66,7 +82,7 @@ impl Pattern {
     }
 
     /// Whether the whole key matches.
-    pub(crate) fn matches(&self, key: &str) -> bool {
+    pub fn matches(&self, key: &str) -> bool {
         let parts: Vec<_> = key.split('/').collect();
         self.alternatives.iter().any(|segments| {
             wild(segments, &parts, |s| *s == Segment::AnyNumber, |s, part| s.matches(part))

@@ -4,16 +4,9 @@
 use futures::future::{self, BoxFuture};
 
 use crate::adapters::random;
+pub(crate) use crate::conditional::{SETTING, check, said};
 use crate::discover::TRIAL;
-use crate::{Conditions, Error, Metadata, Operation, Patience, PutMode, Request, Result, Setting};
-
-/// The setting that spares a store the probe.
-pub(crate) const SETTING: Setting = Setting {
-    name: "conditional_writes",
-    variable: None,
-    secret: false,
-    doc: "`trust` or `never`, in place of trying them out",
-};
+use crate::{Conditions, Error, Metadata, Operation, Patience, PutMode, Request, Result};
 
 /// Writers of a race for one key.
 const RACERS: usize = 8;
@@ -53,26 +46,6 @@ pub(crate) enum Replaced {
     Wrongly,
 }
 
-/// Refuses a value that [`SETTING`] does not have.
-pub(crate) fn check(said: Option<&str>) -> Result<(), String> {
-    match said {
-        None | Some("trust" | "never" | "probe") => Ok(()),
-        Some(other) => Err(format!(
-            "`conditional_writes` is `{other}`, and should be one of trust, never, probe"
-        )),
-    }
-}
-
-/// What a store keeps without being asked.
-pub(crate) fn said(said: Option<&str>) -> Option<Conditions> {
-    let all = |kept| Conditions { if_absent: kept, if_match: kept };
-    match said {
-        Some("trust") => Some(all(true)),
-        Some("never") => Some(all(false)),
-        _ => None,
-    }
-}
-
 /// Refuses what the store does not keep.
 pub(crate) fn require(
     kept: Conditions,
@@ -104,7 +77,7 @@ pub(crate) fn keys(key: &str) -> Vec<String> {
 pub(crate) async fn run(probe: &Probe<'_>, says: Conditions) -> Result<Conditions> {
     let if_absent = says.if_absent && probe.if_absent().await?;
     let if_match = says.if_match && probe.if_match().await? == Replaced::Once;
-    Ok(Conditions { if_absent, if_match })
+    Ok(Conditions::new(if_absent, if_match))
 }
 
 // === impl Probe ===
@@ -220,7 +193,7 @@ mod tests {
             }
             .boxed()
         };
-        let says = Conditions { if_absent: true, if_match: true };
+        let says = Conditions::new(true, true);
         let (keys, patience) = (keys("a/b"), Patience::new(crate::Policy::REMOTE));
         let location = "mem://a/b".to_owned();
         let probe = Probe { keys: &keys, put: &put, patience: &patience, location };
@@ -231,9 +204,9 @@ mod tests {
 
     #[test]
     fn servers_that_ignore_conditions_are_found_out() {
-        let all = Conditions { if_absent: true, if_match: true };
+        let all = Conditions::new(true, true);
         assert_eq!(probed(|_| true), all);
-        assert_eq!(probed(|_| false), Conditions { if_absent: false, if_match: false });
+        assert_eq!(probed(|_| false), Conditions::new(false, false));
         let absent_alone = Conditions { if_match: false, ..all };
         assert_eq!(probed(|mode| *mode == PutMode::IfAbsent), absent_alone);
     }

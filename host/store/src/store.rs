@@ -113,6 +113,32 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
         directory::by_jumps(self, prefix, options).await
     }
 
+    /// Lists what other programs put below `prefix` under names that are no keys, and so in no other
+    /// listing: those with a segment that is empty, `.` or `..`, and those that end with `/`, which
+    /// stand for directories. Of `options` `after` counts.
+    ///
+    /// No method but [`delete_foreign`](Self::delete_foreign) takes such a name. A store that has
+    /// none, or does not look for them, has an empty page.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list`](Self::list).
+    async fn list_foreign(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        let _ = (prefix, options);
+        Ok(Page::default())
+    }
+
+    /// Removes objects under names of [`list_foreign`](Self::list_foreign).
+    ///
+    /// # Errors
+    ///
+    /// As for [`delete_many`](Self::delete_many); `Unsupported` where the store lists none.
+    async fn delete_foreign(&self, names: &[String]) -> Result<()> {
+        let Some(name) = names.first() else { return Ok(()) };
+        let reason = "names that are no keys are not removed here";
+        Err(Error::unsupported(format!("{self}{name}"), Operation::Delete, reason))
+    }
+
     /// Copies an object within the store.
     ///
     /// # Errors
@@ -149,6 +175,28 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
         Err(Error::unsupported(self.to_string(), Operation::RemoveBucket, "there is no bucket"))
     }
 
+    /// Objects below a prefix whose writing in parts has begun and not ended: somebody writes them
+    /// now, or died while writing. Stores keep such parts, and have them paid for. The first
+    /// thousand, by key; none where a store has no such thing, or removes it by itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list`](Self::list).
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        let _ = prefix;
+        Ok(Vec::new())
+    }
+
+    /// Removes the parts of an object that was not finished. One that has ended by now is fine.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the store has no such thing.
+    async fn discard(&self, unfinished: &Unfinished) -> Result<()> {
+        let url = format!("{self}{}", unfinished.key);
+        Err(Error::unsupported(url, Operation::Delete, "no uploads in parts that could be left"))
+    }
+
     /// Which conditions of [`PutMode`] this store keeps, also where several write at once.
     ///
     /// Found out by trying where the store's word cannot be relied on.
@@ -157,7 +205,7 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     ///
     /// Where the store cannot be asked.
     async fn conditions(&self) -> Result<Conditions> {
-        Ok(Conditions { if_absent: true, if_match: true })
+        Ok(Conditions::new(true, true))
     }
 }
 
@@ -296,13 +344,35 @@ pub enum Verb {
     Delete,
 }
 
+/// An object whose writing in parts has begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Key that the object would have.
+    pub key: String,
+    /// What the store calls it: of one key there may be several.
+    pub id: String,
+    /// When it was begun: milliseconds since the Unix epoch, where the store says.
+    pub since_ms: Option<u64>,
+}
+
 /// Which conditions of [`PutMode`] a store keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conditions {
     /// [`PutMode::IfAbsent`]: of several writers exactly one succeeds.
     pub if_absent: bool,
+    /// The same of objects that are written in pieces, however long they become.
+    pub if_absent_in_parts: bool,
     /// [`PutMode::IfMatch`].
     pub if_match: bool,
+}
+
+// === impl Conditions ===
+
+impl Conditions {
+    /// Where objects in pieces are no different from others.
+    pub(crate) const fn new(if_absent: bool, if_match: bool) -> Self {
+        Self { if_absent, if_absent_in_parts: if_absent, if_match }
+    }
 }
 
 /// Which page to list. The default is the first page, as long as the store likes, at any depth.

@@ -7,6 +7,7 @@ mod google;
 mod proxy;
 pub mod secrets;
 mod server;
+pub mod uploads;
 
 pub use crate::google::Google;
 pub use crate::proxy::{Fault, Proxy};

@@ -35,8 +35,18 @@ pub enum Fault {
     FlippedSent,
 }
 
+/// What becomes of requests.
+#[derive(Clone)]
+struct Plan {
+    fault: Decides,
+    answered: Hears,
+}
+
 /// Decides by the number of the request and its first line.
-type Plan = Arc<dyn Fn(u64, &str) -> Fault + Send + Sync>;
+type Decides = Arc<dyn Fn(u64, &str) -> Fault + Send + Sync>;
+
+/// Is shown each answer of the server.
+type Hears = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// A proxy on loopback; it stops when it is dropped.
 #[derive(Debug)]
@@ -68,9 +78,14 @@ impl Proxy {
     /// Where no port is to be had.
     pub fn start(
         upstream: &str,
-        plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static,
+        fault: impl Fn(u64, &str) -> Fault + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let upstream = upstream.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        Self::serving(upstream, Plan { fault: Arc::new(fault), answered: Arc::new(|_| ()) })
+    }
+
+    fn serving(upstream: &str, plan: Plan) -> io::Result<Self> {
+        let upstream = upstream.trim_start_matches("http://");
+        let upstream = upstream.split('/').next().unwrap_or(upstream).to_owned();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -81,9 +96,27 @@ impl Proxy {
             TcpListener::from_std(listener)?
         };
         let requests = Arc::new(AtomicU64::new(0));
-        let plan: Plan = Arc::new(plan);
         runtime.spawn(serve(listener, upstream, plan, Arc::clone(&requests)));
         Ok(Self { address, requests, runtime: Some(runtime) })
+    }
+
+    /// Starts one that changes nothing, and counts the answers of one status.
+    ///
+    /// # Errors
+    ///
+    /// Where no port is to be had.
+    pub fn counting(upstream: &str, status: u16, answers: Arc<AtomicU64>) -> io::Result<Self> {
+        let status = format!("HTTP/1.1 {status} ");
+        Self::serving(
+            upstream,
+            Plan {
+                fault: Arc::new(|_, _| Fault::None),
+                answered: Arc::new(move |answer: &[u8]| {
+                    let is_counted = answer.starts_with(status.as_bytes());
+                    answers.fetch_add(u64::from(is_counted), Ordering::Relaxed);
+                }),
+            },
+        )
     }
 
     /// Its URL.
@@ -109,8 +142,7 @@ impl Drop for Proxy {
 async fn serve(listener: TcpListener, upstream: String, plan: Plan, requests: Arc<AtomicU64>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let (upstream, plan, requests) =
-            (upstream.clone(), Arc::clone(&plan), Arc::clone(&requests));
+        let (upstream, plan, requests) = (upstream.clone(), plan.clone(), Arc::clone(&requests));
         connections.spawn(async move {
             // A connection that fails is what this is for.
             drop(one(client, &upstream, &plan, &requests).await);
@@ -128,7 +160,7 @@ async fn one(
 ) -> io::Result<()> {
     let mut request = Message::read_request(&mut client).await?;
     let number = requests.fetch_add(1, Ordering::Relaxed);
-    let fault = plan(number, request.head.lines().next().unwrap_or_default());
+    let fault = (plan.fault)(number, request.head.lines().next().unwrap_or_default());
     match fault {
         Fault::Reset => return Ok(()),
         Fault::Status(status) => return client.write_all(refusal(status).as_bytes()).await,
@@ -144,6 +176,7 @@ async fn one(
         request.answer(upstream).await?;
     }
     let mut answer = request.answer(upstream).await?;
+    (plan.answered)(&answer);
     let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
     let half = body + (answer.len() - body) / 2;
     match fault {

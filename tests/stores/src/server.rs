@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use samara_store::conformance::Exceptions;
 use samara_store::{Locator, Settings};
 
-use crate::Google;
+use crate::{Google, Proxy};
 
 /// A server that a store, or a runtime, is tested against.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,8 @@ const KEYSTONE: &[(&str, &str)] = &[
 ];
 const WEBDAV: &[(&str, &str)] = &[("USER", "user"), ("PASSWORD", "password")];
 
+const REDIS: &[(&str, &str)] = &[("USER", "username"), ("PASSWORD", "password")];
+
 const SFTP: &[(&str, &str)] = &[("USER", "user"), ("KEY_FILE", "key_file")];
 
 const NONE: Exceptions = Exceptions {
@@ -79,6 +81,8 @@ const NONE: Exceptions = Exceptions {
     loses_races: false,
     loses_creations: false,
     blinks: false,
+    forgets_attributes: false,
+    short_pages: false,
 };
 
 /// It loses some characters of keys in listings, as XML has no way to write them.
@@ -103,12 +107,14 @@ const GS_REFUSES: Exceptions = Exceptions { names: &["new\nline\ttab"], ..NONE }
 const AZ_REFUSES: Exceptions =
     Exceptions { names: &["back\\slash", "...", "trailing.", "b."], ..NONE };
 /// WebDAV is XML, which has no control characters; the store refuses them.
-const WEBDAV_REFUSES: Exceptions = Exceptions { names: &["new\nline\ttab"], ..NONE };
+const WEBDAV_REFUSES: Exceptions = Exceptions { names: &["new\nline\ttab"], ..FORGETS };
+/// It keeps bytes alone.
+const FORGETS: Exceptions = Exceptions { forgets_attributes: true, ..NONE };
 
 /// Every server, fast ones first.
 pub const SERVERS: &[Spec] = &[
     Spec { name: "google", room: HERE, settings: GS, exceptions: GS_REFUSES, skips: &[] },
-    Spec { name: "redis", room: "redis", settings: &[], exceptions: NONE, skips: &[] },
+    Spec { name: "redis", room: "redis", settings: REDIS, exceptions: FORGETS, skips: &[] },
     Spec { name: "moto", room: "s3", settings: S3, exceptions: MOTO_LOSES, skips: &[] },
     Spec { name: "swift", room: "swift", settings: SWIFT, exceptions: SWIFT_LOSES, skips: &[] },
     Spec {
@@ -125,7 +131,7 @@ pub const SERVERS: &[Spec] = &[
         exceptions: WEBDAV_REFUSES,
         skips: &[],
     },
-    Spec { name: "sshd", room: "sftp", settings: SFTP, exceptions: NONE, skips: &[] },
+    Spec { name: "sshd", room: "sftp", settings: SFTP, exceptions: FORGETS, skips: &[] },
     Spec { name: "azurite", room: "az", settings: AZ, exceptions: AZ_REFUSES, skips: &[] },
     Spec {
         name: "gcp-storage-emulator",
@@ -143,7 +149,7 @@ pub const SERVERS: &[Spec] = &[
             ),
         ],
     },
-    Spec { name: "moto-iam", room: "s3", settings: S3, exceptions: NONE, skips: &[] },
+    Spec { name: "moto-iam", room: "s3", settings: S3, exceptions: MOTO_LOSES, skips: &[] },
     Spec { name: "ceph", room: "s3", settings: S3, exceptions: CEPH_LOSES, skips: &[] },
     Spec { name: "swift-s3", room: "s3", settings: S3, exceptions: SWIFT_FAILS, skips: &[] },
     FAST,
@@ -290,6 +296,34 @@ impl Server {
         &self.said["ENDPOINT"]
     }
 
+    /// Where it is reached by way of a proxy, and the settings for that.
+    pub fn behind(&self, proxy: &Proxy) -> (String, Settings) {
+        let (endpoint, place) = (proxy.endpoint(), self.place());
+        let path = |url: &str| {
+            let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+            host.find('/')
+                .map_or_else(String::new, |at| host[at..].trim_end_matches('/').to_owned())
+        };
+        match self.spec.settings {
+            WEBDAV => {
+                let url = format!("webdav://{}/", endpoint.trim_start_matches("http://"));
+                (url.clone(), self.settings_at(url.trim_end_matches('/')))
+            }
+            settings => {
+                let said = self.settings_at(place);
+                let at = format!("{endpoint}{}", path(self.endpoint()));
+                let said = said.with(place, "endpoint", at);
+                let said = match (settings, self.said.get("AUTH_URL")) {
+                    (SWIFT, Some(url)) => {
+                        said.with(place, "auth_url", format!("{endpoint}{}", path(url)))
+                    }
+                    _ => said,
+                };
+                (self.url().to_owned(), said)
+            }
+        }
+    }
+
     /// The fake, where it is that.
     pub fn google(&self) -> Option<&Google> {
         match &self.runs {
@@ -303,16 +337,22 @@ impl Server {
         &self.spec
     }
 
+    /// The store, without what its key begins with.
+    fn place(&self) -> &str {
+        let end = self.url().match_indices('/').nth(2).map_or(usize::MAX, |(at, _)| at);
+        self.url().get(..end).unwrap_or_else(|| self.url())
+    }
+
     /// The settings of its store.
     pub fn settings(&self) -> Settings {
-        // The store, without what its key begins with.
-        let end =
-            self.url().match_indices('/').nth(2).map_or_else(|| self.url().len(), |(at, _)| at);
-        let place = self.url()[..end].to_owned();
+        self.settings_at(self.place())
+    }
+
+    fn settings_at(&self, place: &str) -> Settings {
         let mut settings = Settings::default();
         for (said, setting) in self.spec.settings {
             if let Some(value) = self.said.get(*said) {
-                settings = settings.with(&place, *setting, value);
+                settings = settings.with(place, *setting, value);
             }
         }
         if self.spec.name == "sshd" {

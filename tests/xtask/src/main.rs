@@ -2,6 +2,7 @@
 
 mod bill;
 mod release;
+mod secrets;
 mod suite;
 
 use std::env;

@@ -2,11 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use anyhow::{Context as _, Result};
+
+use crate::secrets::{self, Transcript};
 
 /// The sum over all test binaries.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +29,8 @@ struct Failures {
     inside: bool,
 }
 
-/// Runs the tests in the repository, with the output of cargo passed on as it comes.
+/// Runs the tests in the repository, with the output of cargo passed on as it comes. A credential of
+/// a test in that output is a failure.
 pub(crate) fn run(
     root: &Path,
     cargo: &Path,
@@ -34,18 +38,41 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<Summary> {
     let mut command = cargo_test(cargo, args);
-    command.current_dir(root).stdin(Stdio::null()).stdout(Stdio::piped());
+    let transcript = Transcript::new().context("could not keep what the tests say")?;
+    command.current_dir(root).stdin(Stdio::null()).env(secrets::VARIABLE, transcript.secrets());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("could not run cargo test")?;
+    let mut summary = thread::scope(|scope| {
+        let errors = child.stderr.take();
+        scope.spawn(|| errors.map(|mut errors| transcript.pass(&mut errors, &mut io::stderr())));
+        follow(&mut child, &transcript, out)
+    })?;
+    let (secrets, found) = transcript.found().context("could not look for credentials")?;
+    for line in &found {
+        writeln!(out, "a credential was said: {line}")?;
+    }
+    if secrets > 0 {
+        let lines = found.len();
+        writeln!(out, "{secrets} credentials of tests are in {lines} lines of all that was said")?;
+        *(if lines == 0 { &mut summary.passed } else { &mut summary.failed }) += 1;
+    }
+    Ok(summary)
+}
+
+/// Passes on what the tests say, and sums it.
+fn follow(child: &mut Child, transcript: &Transcript, out: &mut impl Write) -> Result<Summary> {
     let output = child.stdout.take().context("cargo test has no output")?;
     let mut summary = Summary::default();
-    let mut failures = Failures::default();
+    let (mut failures, mut skipped) = (Failures::default(), Vec::new());
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         out.write_all(&line)?;
+        transcript.add(&line)?;
         let text = String::from_utf8_lossy(&line);
         summary.add_line(&text);
         failures.add_line(&text);
+        skipped.extend(text.starts_with("skipped: ").then(|| text.trim_end().to_owned()));
         line.clear();
     }
     let status = child.wait()?;
@@ -54,7 +81,8 @@ pub(crate) fn run(
         summary.failed = 1;
         writeln!(out, "cargo test ended with {status}, and no test says that it failed")?;
     }
-    for line in &failures.lines {
+    // What stood far up in the output.
+    for line in skipped.iter().chain(&failures.lines) {
         writeln!(out, "{line}")?;
     }
     Ok(summary)
@@ -192,6 +220,18 @@ failures:\n    a\n\ntest result: FAILED. 0 passed; 1 failed\ntest b ... ok\n";
         let summary = run(dir.path(), &cargo, &[], &mut shown).unwrap();
         assert!(shown.starts_with(b"test result"), "the output is passed on");
         summary
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_credential_in_the_output_is_a_failure() {
+        let ok = "echo 'test result: ok. 3 passed; 0 failed; 0 ignored'";
+        let says = format!("{ok}; echo hidden-word > $SAMARA_TEST_SECRETS");
+        assert_eq!(run_script(&says), Summary { passed: 4, failed: 0, skipped: 0 });
+        let tells = format!("{says}; echo a hidden-word");
+        assert_eq!(run_script(&tells), Summary { passed: 3, failed: 1, skipped: 0 });
+        let tells = format!("{says}; echo a hidden-word >&2");
+        assert_eq!(run_script(&tells), Summary { passed: 3, failed: 1, skipped: 0 });
     }
 
     #[cfg(unix)]

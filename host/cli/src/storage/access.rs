@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use samara::Storage;
-use samara::storage::Verb;
+use samara::storage::{Error, Verb};
 
+use super::{count, remove};
 use crate::globals::Globals;
 use crate::report::say;
 use crate::units;
@@ -56,6 +57,10 @@ pub(super) struct RbArguments {
     /// URLs that end with a bucket's name: `s3://bucket`.
     #[arg(required = true)]
     buckets: Vec<String>,
+
+    /// Removes all objects that they have first. There is no way back.
+    #[arg(long)]
+    force: bool,
 }
 
 fn expires(text: &str) -> Result<Duration, String> {
@@ -102,8 +107,32 @@ pub(super) async fn rb(
     globals: &Globals,
 ) -> Result<()> {
     for bucket in &arguments.buckets {
-        storage.remove_bucket(bucket).await?;
-        done("removed", bucket, globals)?;
+        match storage.remove_bucket(bucket).await {
+            // Only what says so is a bucket: a store that is none is not emptied.
+            Err(Error::Precondition { .. }) if arguments.force => {
+                let objects = remove::all(storage, bucket, globals).await?;
+                storage.remove_bucket(bucket).await?;
+                emptied(bucket, objects, globals)?;
+            }
+            Err(error @ Error::Precondition { .. }) => {
+                let all = format!("with all that it has: samara storage rb --force {bucket}");
+                return Err(error).context(format!("{bucket} was not removed; {all}"));
+            }
+            removed => {
+                removed?;
+                done("removed", bucket, globals)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn emptied(bucket: &str, objects: u64, globals: &Globals) -> Result<()> {
+    if globals.json {
+        let json = serde_json::json!({ "removed": bucket, "objects": objects });
+        writeln!(io::stdout(), "{json}")?;
+    } else if !globals.verbosity.quiet {
+        say(format_args!("removed {bucket}, which had {}", count(objects, "object")));
     }
     Ok(())
 }

@@ -32,10 +32,21 @@ impl Bar {
         Self::of(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
+    /// More is to come than was known.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.0.0.inc_length(bytes);
+    }
+
+    /// How much is to come in all, as far as it is known.
+    #[cfg(test)]
+    pub(super) fn total(&self) -> u64 {
+        self.0.0.length().unwrap_or_default()
+    }
+
     /// A bar that nobody sees.
     #[cfg(test)]
     pub(super) fn hidden() -> Self {
-        Self::of(ProgressBar::hidden())
+        Self::of(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()))
     }
 
     fn of(bar: ProgressBar) -> Self {

@@ -1,16 +1,19 @@
-//! `samara storage get`, `put` and `cp`: objects between stores, files and pipes.
+//! `samara storage get`, `put`, `cp` and `mv`: objects between stores, files and pipes.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt, future};
 use samara::Storage;
-use samara::storage::{Error, Found, Metadata, PutOptions, Writer};
+use samara::storage::{Error, Metadata, PutMode, PutOptions, Writer};
 
 use super::bar::Bar;
-use super::together::Together;
-use super::{Place, REMOVED_TOGETHER, REQUESTS, count, stays};
+use super::filter::Filters;
+use super::plan::{Copy, Plan, Wish, plan};
+use super::said::Said;
+use super::together::{Together, ahead};
+use super::{REQUESTS, count, stays};
 use crate::globals::Globals;
 use crate::interrupt::interrupted;
 use crate::report::{say, usage};
@@ -21,6 +24,9 @@ const PIPE: &str = "-";
 /// Bytes that are read from a pipe at a time. The system hands over at most 64 KiB or so at once,
 /// but stores like larger pieces.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Names of objects that an error says.
+const NAMED_MAX: usize = 10;
 
 /// Gets objects: to files of the same names here, to others, or to standard output.
 #[derive(Debug, clap::Args)]
@@ -70,7 +76,7 @@ pub(super) struct CpArguments {
     how: How,
 }
 
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, clap::Args)]
 struct How {
     /// Copies all objects below the source.
     #[arg(short, long)]
@@ -80,6 +86,20 @@ struct How {
     #[arg(long)]
     if_absent: bool,
 
+    /// Passes over what exists under the target's name already.
+    #[arg(long, conflicts_with = "if_absent")]
+    no_clobber: bool,
+
+    #[command(flatten)]
+    filters: Filters,
+
+    #[command(flatten)]
+    said: Said,
+
+    /// Prints what would be done, and does nothing.
+    #[arg(long)]
+    dry_run: bool,
+
     /// Objects that are copied at the same moment.
     #[arg(short, long, value_name = "N", default_value_t = REQUESTS)]
     jobs: usize,
@@ -88,7 +108,7 @@ struct How {
 /// Moves objects: copies each as `cp` does, and removes it once its copy is there.
 ///
 /// Stores have no such operation: what is interrupted may leave objects in both places, and none
-/// in neither.
+/// in neither. An object that is replaced while it is copied is kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXIT_CODES)]
 pub(super) struct MvArguments {
@@ -103,19 +123,73 @@ pub(super) struct MvArguments {
     how: How,
 }
 
-/// A copy to be made.
+/// What is done with each object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Copy,
+    Move,
+}
+
+/// What one object came to.
 #[derive(Debug)]
-struct Copy {
-    from: String,
-    to: String,
-    size: u64,
+enum Done {
+    Made(Metadata),
+    /// Something was under its target's name already.
+    Passed,
+    /// It was copied, but is another version by now, which stays.
+    Kept,
+}
+
+/// What all came to.
+#[derive(Debug, Default)]
+struct Sum {
+    made: u64,
+    bytes: u64,
+    passed: u64,
+    kept: u64,
+    /// Some of those.
+    kept_urls: Vec<String>,
 }
 
 // === impl How ===
 
 impl How {
-    fn options(self) -> PutOptions {
-        if self.if_absent { PutOptions::if_absent() } else { PutOptions::default() }
+    /// Refuses what is not for pipes.
+    fn piped(&self) -> Result<()> {
+        match self.dry_run || self.no_clobber || !self.filters.is_empty() {
+            true => Err(usage(
+                "`-` goes without --dry-run, --no-clobber, --exclude and --include; to fail where \
+                 an object exists: --if-absent",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn mode(&self) -> PutMode {
+        if self.if_absent { PutMode::IfAbsent } else { PutMode::Overwrite }
+    }
+
+    /// How a copy of one URL at another is written.
+    fn options(&self, from: &str, to: &str) -> PutOptions {
+        PutOptions { mode: self.mode(), attributes: self.said.about(from, to) }
+    }
+}
+
+// === impl Verb ===
+
+impl Verb {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Move => "move",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Copy => "copied",
+            Self::Move => "moved",
+        }
     }
 }
 
@@ -125,7 +199,7 @@ pub(super) async fn get(
     globals: &Globals,
 ) -> Result<()> {
     let sources = std::slice::from_ref(&arguments.source);
-    copy(storage, (sources, &arguments.target), arguments.how, globals).await
+    copy(storage, (sources, &arguments.target), &arguments.how, globals).await
 }
 
 pub(super) async fn put(
@@ -134,7 +208,7 @@ pub(super) async fn put(
     globals: &Globals,
 ) -> Result<()> {
     let sources = std::slice::from_ref(&arguments.source);
-    copy(storage, (sources, &arguments.target), arguments.how, globals).await
+    copy(storage, (sources, &arguments.target), &arguments.how, globals).await
 }
 
 pub(super) async fn cp(
@@ -142,7 +216,7 @@ pub(super) async fn cp(
     arguments: &CpArguments,
     globals: &Globals,
 ) -> Result<()> {
-    copy(storage, (&arguments.sources, &arguments.target), arguments.how, globals).await
+    copy(storage, (&arguments.sources, &arguments.target), &arguments.how, globals).await
 }
 
 pub(super) async fn mv(
@@ -154,199 +228,205 @@ pub(super) async fn mv(
     if target == PIPE || sources.iter().any(|source| source == PIPE) {
         return Err(usage("a pipe is not moved; `-` is for get, put and cp"));
     }
-    let copies = plan(storage, sources, target, arguments.how).await?;
-    let (total, bytes) = make(storage, &copies, arguments.how, globals).await?;
-    // All copies are there before the first object goes.
-    for copies in copies.chunks(REMOVED_TOGETHER) {
-        let urls: Vec<String> = copies.iter().map(|copy| copy.from.clone()).collect();
-        storage
-            .delete_many(&urls)
-            .await
-            .context("the copies are made, but not all were removed")?;
-    }
-    finish("moved", total, bytes, globals)
+    all(storage, (sources, target), (Verb::Move, &arguments.how), globals).await
 }
 
 async fn copy(
     storage: &Storage,
     (sources, target): (&[String], &str),
-    how: How,
+    how: &How,
     globals: &Globals,
 ) -> Result<()> {
     match (sources, target) {
         ([one], PIPE) if one == PIPE => {
             return Err(usage("from standard input to standard output there is nothing to do"));
         }
-        ([one], target) if one == PIPE => return read_pipe(storage, target, how, globals).await,
-        ([source], PIPE) => return write_pipe(storage, source).await,
+        ([one], target) if one == PIPE => {
+            how.piped()?;
+            return read_pipe(storage, target, how, globals).await;
+        }
+        ([source], PIPE) => {
+            how.piped()?;
+            return write_pipe(storage, source).await;
+        }
         (sources, target) if target == PIPE || sources.iter().any(|s| s == PIPE) => {
             return Err(usage("`-` goes with one source and one target"));
         }
         _ => {}
     }
-    let copies = plan(storage, sources, target, how).await?;
-    let (total, bytes) = make(storage, &copies, how, globals).await?;
-    finish("copied", total, bytes, globals)
+    all(storage, (sources, target), (Verb::Copy, how), globals).await
 }
 
-/// Makes copies, some at a time; how many and how large they were.
-async fn make(
+async fn all(
     storage: &Storage,
-    copies: &[Copy],
-    how: How,
+    (sources, target): (&[String], &str),
+    (verb, how): (Verb, &How),
     globals: &Globals,
-) -> Result<(u64, u64)> {
-    let bar = &Bar::new(copies.iter().map(|copy| copy.size).sum(), globals);
-    let together = &Together::default();
-    let done = stream::iter(copies).take_while(|_| future::ready(!together.has_stopped()));
-    let done = done.map(|copy| async move {
-        let names = (copy.from.as_str(), copy.to.as_str());
-        let copied = together.copy(storage, names, how.options(), bar).await?;
-        Ok::<_, anyhow::Error>(copied.map(|metadata| (copy, metadata)))
-    });
-    let (mut total, mut bytes) = (0, 0);
-    let done = done.buffered(how.jobs.max(1)).boxed();
-    let each = |(copy, metadata): (&Copy, Metadata)| {
-        total += 1;
-        bytes += metadata.size;
-        if globals.verbosity.verbose {
-            bar.say(&format!("{} -> {}", copy.from, copy.to));
+) -> Result<()> {
+    let wish = Wish { sources, target, recursive: how.recursive, filters: &how.filters };
+    let plan = plan(storage, wish).await?;
+    if how.dry_run {
+        return show(storage, plan, (verb, how), globals).await;
+    }
+    let sum = make(storage, plan, (verb, how), globals).await?;
+    finish(verb, &sum, how.no_clobber, globals)?;
+    if sum.kept > 0 {
+        let mut urls = sum.kept_urls.join(", ");
+        if sum.kept > sum.kept_urls.len() as u64 {
+            urls += " and others";
         }
-        Ok(())
-    };
-    together.all(done, interrupted()?, each).await?;
-    Ok((total, bytes))
-}
-
-fn finish(done: &str, total: u64, bytes: u64, globals: &Globals) -> Result<()> {
-    if globals.json {
-        let json = serde_json::json!({ done: total, "bytes": bytes });
-        writeln!(io::stdout(), "{json}")?;
-    } else if !globals.verbosity.quiet {
-        let (total, bytes) = (count(total, "object"), crate::units::size(bytes));
-        say(format_args!("{done} {total}, {bytes}"));
+        let kept = count(sum.kept, "object");
+        anyhow::bail!(
+            "{kept} replaced while being moved, and kept where they were; what was copied may be \
+             the version before: {urls}"
+        );
     }
     Ok(())
 }
 
-/// Everything that is to be copied, before anything is.
-async fn plan(storage: &Storage, sources: &[String], target: &str, how: How) -> Result<Vec<Copy>> {
-    stays(&storage.url(target)?)?;
-    let mut named = Vec::new();
-    let mut many = sources.len() > 1;
-    for source in sources {
-        match Place::of(storage, source).await? {
-            Place::Object(found) => named.push((base(&found.url).to_owned(), found)),
-            Place::Pattern(all) => {
-                many = true;
-                let literal = literal_directory(&storage.url(source)?).to_owned();
-                named.extend(below(all, &literal));
+/// All that a plan has.
+fn copies(plan: Plan) -> BoxStream<'static, Result<Copy, Error>> {
+    stream::iter(plan.first).map(Ok).chain(plan.rest).boxed()
+}
+
+/// Makes copies, some at a time, and each goes on as it can: none waits for one before it.
+async fn make(
+    storage: &Storage,
+    plan: Plan,
+    (verb, how): (Verb, &How),
+    globals: &Globals,
+) -> Result<Sum> {
+    let (bar, together) = (&Bar::new(0, globals), &Together::default());
+    let copies = copies(plan).inspect_ok(|copy| bar.expect(copy.size));
+    let mut sum = Sum::default();
+    let each = |(copy, done): (Copy, Done)| {
+        let said = match done {
+            Done::Made(metadata) => {
+                (sum.made, sum.bytes) = (sum.made + 1, sum.bytes + metadata.size);
+                ""
             }
-            Place::Directory(url) => {
-                many = true;
-                let all = match storage.list(&url)?.try_collect::<Vec<_>>().await? {
-                    all if !all.is_empty() => all,
-                    _ => {
-                        let location = url.trim_end_matches('/').to_owned();
-                        let sought = "an object, or objects below it";
-                        return Err(Error::NotFound { location, sought }.into());
-                    }
-                };
-                if !how.recursive {
-                    return Err(usage(format!(
-                        "{source}: no object is called so, but objects lie below it; to copy all \
-                         of them: --recursive"
-                    )));
+            Done::Passed => {
+                sum.passed += 1;
+                " is there already"
+            }
+            Done::Kept => {
+                sum.kept += 1;
+                if sum.kept_urls.len() < NAMED_MAX {
+                    sum.kept_urls.push(copy.from.clone());
                 }
-                named.extend(below(all, &url));
+                ", but the first is another version by now, and stays"
+            }
+        };
+        if globals.verbosity.verbose {
+            bar.say(&format!("{} -> {}{said}", copy.from, copy.to));
+        }
+        Ok(())
+    };
+    let signal = interrupted()?;
+    let copied = ahead(copies, async |copies| {
+        let copies = copies.take_while(|_| future::ready(!together.has_stopped()));
+        let done = copies.map(|copy| async move {
+            let copy = copy?;
+            let done = one(storage, (together, bar), (verb, how), &copy).await?;
+            Ok(done.map(|done| (copy, done)))
+        });
+        let done = done.buffer_unordered(how.jobs.max(1)).boxed();
+        together.all(done, signal, each).await
+    });
+    copied.await?;
+    Ok(sum)
+}
+
+/// Copies or moves an object. None where it was given up because of others.
+async fn one(
+    storage: &Storage,
+    (together, bar): (&Together, &Bar),
+    (verb, how): (Verb, &How),
+    copy: &Copy,
+) -> Result<Option<Done>> {
+    let names = (copy.from.as_str(), copy.to.as_str());
+    let options = how.options(&copy.from, &copy.to);
+    let made = match how.no_clobber {
+        true => together.copy_if_new(storage, names, options, bar).await?,
+        false => together.copy(storage, names, options, bar).await?.map(Some),
+    };
+    let metadata = match made {
+        None => return Ok(None),
+        Some(None) => return Ok(Some(Done::Passed)),
+        Some(Some(metadata)) => metadata,
+    };
+    if verb == Verb::Move {
+        match storage.delete_if_match(&copy.from, &copy.etag).await {
+            Ok(()) => {}
+            Err(Error::Precondition { .. }) => return Ok(Some(Done::Kept)),
+            Err(error) => {
+                let Copy { from, to, .. } = copy;
+                let what = format!("{to} is there, but {from} was not removed");
+                return Err(error).context(what);
             }
         }
     }
-    let into = many || is_directory(storage, target).await?;
-    let target = storage.url(target)?;
-    let target = match into {
-        true => format!("{}/", target.trim_end_matches('/')),
-        false => target,
-    };
-    let to = |name: String| if into { format!("{target}{name}") } else { target.clone() };
-    let copy = |(name, found): (String, Found)| Copy {
-        to: to(name),
-        size: found.metadata.size,
-        from: found.url,
-    };
-    distinct(named.into_iter().map(copy).collect())
+    Ok(Some(Done::Made(metadata)))
 }
 
-/// Objects with their names after a beginning.
-fn below(all: Vec<Found>, beginning: &str) -> Vec<(String, Found)> {
-    let name = |url: &str| url.strip_prefix(beginning).unwrap_or(url).to_owned();
-    all.into_iter().map(|found| (name(&found.url), found)).collect()
-}
-
-/// Refuses copies that would undo each other: they are made side by side, in no order.
-fn distinct(copies: Vec<Copy>) -> Result<Vec<Copy>> {
-    let sources: BTreeMap<&str, &str> =
-        copies.iter().map(|copy| (copy.from.as_str(), copy.to.as_str())).collect();
-    let mut targets: BTreeMap<&str, &str> = BTreeMap::new();
-    for Copy { from, to, .. } in &copies {
-        if from == to {
-            return Err(usage(format!("{from} would be copied onto itself")));
-        }
-        if let Some(other) = targets.insert(to, from) {
-            return Err(usage(format!(
-                "{other} and {from} would both become {to}; copy them one by one"
-            )));
-        }
-        if let Some(next) = sources.get(to.as_str()) {
-            return Err(usage(format!(
-                "{from} would become {to}, which would become {next} itself; take them one by one, \
-                 or by way of a place that is not among the sources"
-            )));
+/// Prints what would be done, in the order of the listing.
+async fn show(
+    storage: &Storage,
+    plan: Plan,
+    (verb, how): (Verb, &How),
+    globals: &Globals,
+) -> Result<()> {
+    let looked = copies(plan).map(|copy| async move {
+        let copy = copy?;
+        let is_there = how.no_clobber
+            && match storage.head(&copy.to).await {
+                Ok(_) => true,
+                Err(Error::NotFound { .. }) => false,
+                Err(error) => return Err(error),
+            };
+        Ok((copy, is_there))
+    });
+    let mut looked = looked.buffered(how.jobs.max(1)).boxed();
+    while let Some((Copy { from, to, size, .. }, is_there)) = looked.try_next().await? {
+        let verb = verb.name();
+        match globals.json {
+            _ if is_there => {}
+            true => {
+                let json = serde_json::json!({ verb: from, "to": to, "bytes": size });
+                writeln!(io::stdout(), "{json}")?;
+            }
+            false => writeln!(io::stdout(), "{verb} {from} -> {to}")?,
         }
     }
-    Ok(copies)
+    Ok(())
 }
 
-/// Whether copies go below a place, rather than become it.
-async fn is_directory(storage: &Storage, target: &str) -> Result<bool> {
-    if target.ends_with('/') || target == "." || target == ".." || target.ends_with("/..") {
-        return Ok(true);
-    }
-    let url = storage.url(target)?;
-    // An empty directory of this machine is none to a store, but is one to a person.
-    if let Some(path) = url.strip_prefix("file://") {
-        return Ok(std::path::Path::new(path).is_dir());
-    }
-    match storage.head(target).await {
-        Ok(_) => Ok(false),
-        Err(Error::NotFound { .. }) => {
-            Ok(storage.list(&format!("{url}/"))?.try_next().await?.is_some())
+fn finish(verb: Verb, sum: &Sum, no_clobber: bool, globals: &Globals) -> Result<()> {
+    let done = verb.done();
+    if globals.json {
+        let mut json = serde_json::json!({ done: sum.made, "bytes": sum.bytes });
+        if no_clobber {
+            json["there"] = sum.passed.into();
         }
-        Err(error) => Err(error.into()),
+        writeln!(io::stdout(), "{json}")?;
+    } else if !globals.verbosity.quiet {
+        let (made, bytes) = (count(sum.made, "object"), crate::units::size(sum.bytes));
+        let there = match no_clobber {
+            true => format!("; {} there already", sum.passed),
+            false => String::new(),
+        };
+        say(format_args!("{done} {made}, {bytes}{there}"));
     }
+    Ok(())
 }
 
-/// What stands after the last `/`.
-fn base(url: &str) -> &str {
-    url.rsplit('/').next().unwrap_or(url)
-}
-
-/// A pattern up to the last `/` before its first wildcard.
-pub(super) fn literal_directory(url: &str) -> &str {
-    let end = url.find(['*', '?', '[', '{', '\\']).unwrap_or(url.len());
-    let end = url[..end].rfind('/').map_or(0, |slash| slash + 1);
-    &url[..end]
-}
-
-async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals) -> Result<()> {
+async fn read_pipe(storage: &Storage, target: &str, how: &How, globals: &Globals) -> Result<()> {
     if target.ends_with('/') {
         return Err(usage(format!("{target}: standard input has no name; give the object's own")));
     }
-    stays(&storage.url(target)?)?;
-    let mut writer = match how.if_absent {
-        true => storage.writer_if_absent(target).await?,
-        false => storage.writer(target).await?,
-    };
+    let url = storage.url(target)?;
+    stays(&url)?;
+    let mut writer = storage.writer_with(target, how.options(PIPE, &url)).await?;
     if let Err(error) = pour(&mut io::stdin(), &mut writer).await {
         // What was sent is removed before the command ends.
         if let Err(left) = writer.abort().await {
@@ -355,7 +435,7 @@ async fn read_pipe(storage: &Storage, target: &str, how: How, globals: &Globals)
         return Err(error);
     }
     let Metadata { size, .. } = writer.finish().await?;
-    finish("copied", 1, size, globals)
+    finish(Verb::Copy, &Sum { made: 1, bytes: size, ..Sum::default() }, false, globals)
 }
 
 async fn pour(input: &mut (impl Read + Send), writer: &mut Writer) -> Result<()> {
@@ -380,26 +460,59 @@ async fn write_pipe(storage: &Storage, source: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        how: How,
+    }
+
+    /// What is written to an object after it was listed is not removed with what was copied.
     #[test]
-    fn names_begin_with_the_first_part_of_a_pattern() {
-        assert_eq!(literal_directory("file:///a/b/*.txt"), "file:///a/b/");
-        assert_eq!(literal_directory("file:///a/b?/c"), "file:///a/");
-        assert_eq!(literal_directory("mem://x/*"), "mem://x/");
-        assert_eq!(base("mem://x/a/b.txt"), "b.txt");
+    fn what_is_replaced_while_it_is_moved_is_kept() {
+        let (storage, dir) = (Storage::new().unwrap(), tempfile::tempdir().unwrap());
+        let how = Line::parse_from(["x"]).how;
+        let (together, bar) = (Together::default(), Bar::hidden());
+        let to = dir.path().join("to").to_str().unwrap().to_owned();
+        let from = "mem://replaced while moved/a".to_owned();
+        let moved = |copy| {
+            let verb = (Verb::Move, &how);
+            samara::block_on(one(&storage, (&together, &bar), verb, &copy)).unwrap().unwrap()
+        };
+        let put = |text: &'static str| samara::block_on(storage.put(&from, text)).unwrap();
+        let copy = |etag: String| Copy { from: from.clone(), to: to.clone(), size: 3, etag };
+        let listed = put("one").etag;
+        let newer = put("two").etag;
+        assert!(matches!(moved(copy(listed)), Done::Kept));
+        assert_eq!(samara::block_on(storage.get(&from)).unwrap(), "two");
+        assert!(matches!(moved(copy(newer)), Done::Made(_)));
+        assert!(samara::block_on(storage.head(&from)).is_err());
     }
 
     #[test]
-    fn copies_that_would_undo_each_other_are_refused() {
-        let copy =
-            |from: &str, to: &str| Copy { from: from.to_owned(), to: to.to_owned(), size: 0 };
-        let error = distinct(vec![copy("a/x", "c/x"), copy("b/x", "c/x")]).unwrap_err();
-        assert!(error.to_string().contains("a/x and b/x would both become c/x"), "{error}");
-        assert!(distinct(vec![copy("a", "a")]).is_err());
-        let error = distinct(vec![copy("b", "c"), copy("a", "b")]).unwrap_err();
-        assert!(error.to_string().contains("a would become b, which would become c"), "{error}");
-        assert!(distinct(vec![copy("a", "b"), copy("b", "a")]).is_err());
-        assert_eq!(distinct(vec![copy("a", "b"), copy("c", "d")]).unwrap().len(), 2);
+    fn what_exists_is_passed_over_and_also_where_it_appears_meanwhile() {
+        let storage = Storage::new().unwrap();
+        let how = Line::parse_from(["x", "--no-clobber"]).how;
+        let (together, bar) = (Together::default(), Bar::hidden());
+        samara::block_on(async {
+            storage.put("mem://passed over/a", "new").await.unwrap();
+            let copy = Copy {
+                from: "mem://passed over/a".to_owned(),
+                to: "mem://passed over/b".to_owned(),
+                size: 3,
+                etag: String::new(),
+            };
+            let verb = (Verb::Copy, &how);
+            let made = one(&storage, (&together, &bar), verb, &copy).await.unwrap();
+            assert!(matches!(made, Some(Done::Made(_))), "{made:?}");
+            storage.put(&copy.to, "old").await.unwrap();
+            let passed = one(&storage, (&together, &bar), verb, &copy).await.unwrap();
+            assert!(matches!(passed, Some(Done::Passed)), "{passed:?}");
+            assert_eq!(storage.get(&copy.to).await.unwrap(), "old");
+            assert!(!together.has_stopped(), "it is no failure");
+        });
     }
 }

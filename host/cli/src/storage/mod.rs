@@ -3,14 +3,19 @@
 mod access;
 mod bar;
 mod copy;
+mod filter;
 mod list;
+mod plan;
 mod remove;
+mod said;
 mod sync;
 mod together;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt, future};
 use samara::Storage;
 use samara::storage::{Error, Found};
 
@@ -23,6 +28,12 @@ const REQUESTS: usize = 8;
 
 /// Objects that are removed by one request, where the store has such a one.
 const REMOVED_TOGETHER: usize = 1_000;
+
+/// What was looked for below a name.
+const NO_OBJECT: &str = "an object, or objects below it";
+
+/// What was looked for by a pattern.
+const NO_MATCH: &str = "an object of that name, or objects that match it as a pattern";
 
 /// Lists, reads, writes, copies and removes objects of any store.
 ///
@@ -55,8 +66,8 @@ enum Verb {
 enum Place {
     /// An object of exactly this name.
     Object(Found),
-    /// A pattern, and all objects that match it.
-    Pattern(Vec<Found>),
+    /// A pattern, which perhaps objects match.
+    Pattern(String),
     /// Neither: perhaps objects lie below it. The URL ends with `/`.
     Directory(String),
 }
@@ -97,11 +108,24 @@ impl Place {
             }
         }
         match is_pattern {
-            true => Ok(Self::Pattern(storage.find(place).await?)),
+            true => Ok(Self::Pattern(url)),
             false if url.ends_with('/') => Ok(Self::Directory(url)),
             false => Ok(Self::Directory(format!("{url}/"))),
         }
     }
+}
+
+/// A listing that has something; else it is said that what was sought is not there.
+async fn some(
+    mut listing: BoxStream<'static, Result<Found, Error>>,
+    url: &str,
+    sought: &'static str,
+) -> Result<BoxStream<'static, Result<Found, Error>>> {
+    let Some(first) = listing.try_next().await? else {
+        let location = url.trim_end_matches('/').to_owned();
+        return Err(Error::NotFound { location, sought }.into());
+    };
+    Ok(stream::once(future::ready(Ok(first))).chain(listing).boxed())
 }
 
 /// Refuses targets where nothing would stay: the memory of this process ends with the command, and what

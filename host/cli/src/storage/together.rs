@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use futures::channel::oneshot;
-use futures::future::{Either, FutureExt, select};
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, FutureExt, join, select};
 use futures::{Stream, StreamExt};
 use samara::Storage;
-use samara::storage::{Metadata, PutOptions};
+use samara::storage::{Error, Metadata, PutMode, PutOptions};
 
 use super::bar::Bar;
 use crate::report::{interrupted, say};
+
+/// What is listed before it is worked on, so that it is known how much there is to do.
+const AHEAD: usize = 10_000;
 
 /// Whether they go on. Clones are about the same copies.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +37,47 @@ impl Together {
         options: PutOptions,
         bar: &Bar,
     ) -> Result<Option<Metadata>> {
+        match self.tried(storage, (from, to), options, bar).await {
+            Ok(copied) => Ok(copied),
+            Err(error) => self.failed(error, (from, to)),
+        }
+    }
+
+    /// Makes a copy where nothing is in its place, or not at all; the inner one is none then. None
+    /// where it was given up because of others.
+    ///
+    /// What is written there meanwhile stays too, where the store keeps such a condition.
+    pub(super) async fn copy_if_new(
+        &self,
+        storage: &Storage,
+        (from, to): (&str, &str),
+        options: PutOptions,
+        bar: &Bar,
+    ) -> Result<Option<Option<Metadata>>> {
+        match storage.head(to).await {
+            Ok(_) => return Ok(Some(None)),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return self.failed(error, (from, to)),
+        }
+        let new = PutOptions { mode: PutMode::IfAbsent, ..options.clone() };
+        let copied = match self.tried(storage, (from, to), new, bar).await {
+            Err(Error::Unsupported { .. }) => self.tried(storage, (from, to), options, bar).await,
+            copied => copied,
+        };
+        match copied {
+            Ok(copied) => Ok(copied.map(Some)),
+            Err(Error::AlreadyExists { .. }) => Ok(Some(None)),
+            Err(error) => self.failed(error, (from, to)),
+        }
+    }
+
+    async fn tried(
+        &self,
+        storage: &Storage,
+        (from, to): (&str, &str),
+        options: PutOptions,
+        bar: &Bar,
+    ) -> Result<Option<Metadata>, Error> {
         if self.has_stopped() {
             return Ok(None);
         }
@@ -42,12 +86,16 @@ impl Together {
             bar.passed(bytes);
             !this.has_stopped()
         };
-        match storage.copy_while(from, to, options, passed).await {
-            Ok(metadata) => Ok(Some(metadata)),
-            // What fails because of the first failure, or after it, tells nothing more.
-            Err(_) if self.0.swap(true, Ordering::Relaxed) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot copy {from} to {to}")),
+        storage.copy_while(from, to, options, passed).await.map(Some)
+    }
+
+    /// A failure, after which no other copy is begun.
+    fn failed<T>(&self, error: Error, (from, to): (&str, &str)) -> Result<Option<T>> {
+        // What fails because of the first failure, or after it, tells nothing more.
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Ok(None);
         }
+        Err(error).with_context(|| format!("cannot copy {from} to {to}"))
     }
 
     /// Waits for all of them, and hands on what was done; for those under way only, once one has
@@ -79,6 +127,17 @@ impl Together {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Lists on while what was listed is worked on.
+pub(super) async fn ahead<T, R>(
+    listing: impl Stream<Item = T> + Send,
+    work: impl AsyncFnOnce(mpsc::Receiver<T>) -> R,
+) -> R {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    // It ends early where nobody works any more.
+    let listed = listing.map(Ok).forward(sender);
+    join(listed, work(receiver)).await.1
 }
 
 #[cfg(test)]
@@ -118,6 +177,20 @@ mod tests {
             ended
         })?;
         Ok(count)
+    }
+
+    /// A bar whose total is only what has begun says nothing.
+    #[test]
+    fn what_there_is_to_do_is_known_before_it_is_done() {
+        let bar = &Bar::hidden();
+        let listing = stream::iter(0..100_u64).inspect(|bytes| bar.expect(*bytes));
+        samara::block_on(ahead(listing, async |mut listed| {
+            assert_eq!(listed.next().await, Some(0));
+            assert_eq!(bar.total(), 99 * 50);
+        }));
+        let more = stream::iter(0..3 * AHEAD as u64);
+        let all = samara::block_on(ahead(more, async |listed| listed.count().await));
+        assert_eq!(all, 3 * AHEAD);
     }
 
     #[test]

@@ -522,3 +522,143 @@ fn what_is_read_by_http_is_no_target_and_others_are_named() {
         assert!(refused.code == Some(2) && refused.stderr.contains("for reading"), "{refused:?}");
     }
 }
+
+#[test]
+fn objects_are_left_out_and_taken_by_their_names() {
+    let place = place();
+    let new = |place: &Place| -> Vec<String> {
+        files(place).into_iter().filter(|name| !name.starts_with("data")).collect()
+    };
+    storage(&place, &["cp", "-r", "data", "texts", "--exclude", "*", "--include", "*.txt"]).ok();
+    assert_eq!(new(&place), ["texts/a.txt", "texts/b.txt", "texts/b/deep.txt"]);
+    let synced = storage(&place, &["sync", "data", "texts", "--delete", "--exclude", "b/**"]);
+    assert_eq!(synced.stderr, "copied 0 objects, 0 B; 2 were the same; removed 0\n");
+    assert_eq!(new(&place).len(), 3, "what is left out is not removed either");
+    storage(&place, &["mv", "-r", "texts", "moved", "--exclude", "b.txt"]).ok();
+    assert_eq!(new(&place), ["moved/a.txt", "moved/b/deep.txt", "texts/b.txt"]);
+    wrong(
+        &place,
+        &["cp", "-r", "data", "to", "--exclude", "[a"],
+        &expect![[r#"
+            exit 2
+            error: invalid value '[a' for '--exclude <PATTERN>': a `[` in the pattern is not closed
+
+            For more information, try '--help'.
+        "#]],
+    );
+}
+
+#[test]
+fn what_would_be_copied_or_moved_is_shown_and_not_done() {
+    let place = place();
+    let before = files(&place);
+    let planned = storage(&place, &["cp", "-r", "--dry-run", "data/b", "to"]).ok();
+    expect![[r#"
+        copy file://[DIR]/data/b/deep.txt -> file://[DIR]/to/deep.txt
+        copy file://[DIR]/data/b/deeper/x.csv -> file://[DIR]/to/deeper/x.csv
+    "#]]
+    .assert_eq(&place.steady(&planned));
+    let args = ["mv", "--dry-run", "--json", "--no-clobber", "data/a.txt", "data/b.txt", "data/b/"];
+    let planned = storage(&place, &args).ok();
+    expect![[r#"
+        {"bytes":5,"move":"file://[DIR]/data/a.txt","to":"file://[DIR]/data/b/a.txt"}
+        {"bytes":4,"move":"file://[DIR]/data/b.txt","to":"file://[DIR]/data/b/b.txt"}
+    "#]]
+    .assert_eq(&place.steady(&planned));
+    let planned =
+        storage(&place, &["put", "--dry-run", "--no-clobber", "data/a.txt", "data/b.txt"]);
+    assert_eq!(planned.ok(), "", "one is there already");
+    assert_eq!(files(&place), before);
+    wrong(
+        &place,
+        &["cp", "--dry-run", "data/a.txt", "-"],
+        &expect![[r#"
+            exit 2
+            error: `-` goes without --dry-run, --no-clobber, --exclude and --include; to fail where an object exists: --if-absent
+        "#]],
+    );
+}
+
+#[test]
+fn what_exists_is_passed_over_where_that_is_said() {
+    let place = place();
+    storage(&place, &["cp", "data/a.txt", "to/"]).ok();
+    place.file("data/a.txt", "another").file("data/b.txt", "changed");
+    let copied = storage(&place, &["cp", "-r", "--no-clobber", "data", "to"]);
+    assert_eq!(copied.stderr, "copied 3 objects, 12 B; 1 there already\n");
+    assert_eq!(storage(&place, &["cp", "to/a.txt", "-"]).ok(), "alpha");
+    let moved = storage(&place, &["mv", "--json", "--no-clobber", "data/a.txt", "to"]).ok();
+    assert_eq!(moved, "{\"bytes\":0,\"moved\":0,\"there\":1}\n");
+    assert_eq!(storage(&place, &["cp", "data/a.txt", "-"]).ok(), "another", "it was not moved");
+}
+
+/// A large object holds up one of those that are copied at once, and not the others.
+#[test]
+fn no_copy_waits_for_a_large_one_before_it() {
+    let place = Place::new();
+    for n in 0..20 {
+        place.file(&format!("in/{n:02}"), "x");
+    }
+    let large = std::fs::File::create(place.path("in/00")).unwrap();
+    large.set_len(256 << 20).unwrap();
+    let order = |ended: &Ended| -> Vec<String> {
+        let copies = ended.stderr.lines().filter_map(|line| line.split_once(" -> "));
+        copies.map(|(from, _)| from.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    let copied = storage(&place, &["cp", "-v", "-r", "-j", "2", "in", "out"]);
+    let copied = order(&copied);
+    assert_eq!((copied.len(), copied.last().map(String::as_str)), (20, Some("00")), "{copied:?}");
+    let synced = storage(&place, &["sync", "-v", "-j", "2", "in", "synced"]);
+    let synced = order(&synced);
+    assert_eq!((synced.len(), synced.last().map(String::as_str)), (20, Some("00")), "{synced:?}");
+}
+
+#[test]
+fn a_sync_by_sizes_does_not_ask_for_times() {
+    let place = place();
+    storage(&place, &["sync", "data", "mirror"]).ok();
+    let meta = std::fs::metadata(place.path("data/a.txt")).unwrap();
+    let later = meta.modified().unwrap() + std::time::Duration::from_secs(9);
+    let file = std::fs::File::options().append(true).open(place.path("data/a.txt")).unwrap();
+    file.set_modified(later).unwrap();
+    let synced = |arguments: &[&str]| storage(&place, &[&["sync"], arguments].concat()).stderr;
+    let same = "copied 0 objects, 0 B; 4 were the same; removed 0\n";
+    assert_eq!(synced(&["--size-only", "data", "mirror"]), same);
+    let one = "copied 1 object, 5 B; 3 were the same; removed 0\n";
+    assert_eq!(synced(&["data", "mirror"]), one);
+}
+
+#[test]
+fn listings_close_with_their_sum_and_say_sizes_for_people() {
+    let place = place();
+    place.file("data/large", vec![0; 3 << 19]);
+    let listed = storage(&place, &["ls", "-r", "-H", "--summarize", "data"]).ok();
+    let lines: Vec<&str> = listed.lines().map(str::trim_start).collect();
+    assert!(lines[4].starts_with("1.50 MiB  "), "{listed}");
+    assert_eq!(lines[5], "1.50 MiB  5 objects");
+    let json = storage(&place, &["ls", "--json", "--summarize", "data/*.txt"]).ok();
+    assert_eq!(json.lines().last(), Some("{\"bytes\":9,\"objects\":2}"));
+    let stat = storage(&place, &["stat", "--json", "data/a.txt"]).ok();
+    let stat: serde_json::Value = serde_json::from_str(&stat).unwrap();
+    assert!(stat["content_type"].is_null() && stat["metadata"].is_object(), "{stat}");
+    for scheme in ["s3:", "gs://", "az:///"] {
+        let refused = storage(&place, &["ls", scheme]);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("such as `aws s3 ls`"), "{refused:?}");
+    }
+}
+
+/// `--force` is for buckets; what is none is not emptied.
+#[test]
+fn only_a_bucket_is_emptied_with_its_removal() {
+    let place = place();
+    let here = place.path("data");
+    let here = here.to_str().unwrap();
+    let before = files(&place);
+    for what in ["file:///", here, "data", "mem://x"] {
+        let refused = storage(&place, &["rb", "--force", what]);
+        assert!(refused.code == Some(3), "{refused:?}");
+        assert!(refused.stderr.contains("the store cannot do this (remove bucket)"), "{refused:?}");
+    }
+    assert_eq!(files(&place), before);
+}

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+use futures::{StreamExt, stream};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::*;
@@ -102,7 +103,8 @@ fn a_read_that_is_dropped_loses_nothing() {
     };
     let body = stream::iter(["one ", "two ", "three"]).then(late).boxed();
     let metadata = Metadata { size: 13, etag: String::new(), modified_ms: None };
-    let mut reader = Reader { metadata, body: Body::Idle(body), io: storage.io.clone() };
+    let mut reader =
+        Reader { metadata, range: 0..13, body: Body::Idle(body), io: storage.io.clone() };
     let read = crate::block_on(async {
         let mut read = Vec::new();
         let mut dropped = 0;
@@ -127,7 +129,8 @@ fn a_reader_that_failed_does_not_look_ended() {
     let storage = Storage::new().unwrap();
     let body = stream::iter([Err(Error::generic("x", "it broke"))]).boxed();
     let metadata = Metadata { size: 13, etag: String::new(), modified_ms: None };
-    let mut reader = Reader { metadata, body: Body::Idle(body), io: storage.io.clone() };
+    let mut reader =
+        Reader { metadata, range: 0..13, body: Body::Idle(body), io: storage.io.clone() };
     crate::block_on(async {
         assert!(reader.next().await.unwrap_err().in_full().contains("it broke"));
         assert!(reader.next().await.unwrap_err().in_full().contains("an earlier read failed"));
@@ -327,4 +330,89 @@ fn a_file_whose_write_failed_does_not_look_written() {
     assert!(writer.write(b"more").is_err() && writer.flush().is_err());
     let finished = writer.finish().unwrap_err();
     assert!(finished.in_full().contains("an earlier write failed"), "{finished:?}");
+}
+
+#[test]
+fn a_listing_begins_and_ends_where_it_is_told() {
+    let (storage, root) = storage("some");
+    let listed = |prefix: &str, options: ListOptions| {
+        let found = storage.list_with(&format!("{root}{prefix}"), options).unwrap();
+        let found: Vec<Found> = found.try_collect().wait().unwrap();
+        found.into_iter().map(|found| found.url[root.len()..].to_owned()).collect::<Vec<_>>()
+    };
+    let all = ListOptions::default();
+    assert_eq!(listed("", all.clone()), KEYS);
+    for limit in 0..=KEYS.len() + 1 {
+        let first = &KEYS[..limit.min(KEYS.len())];
+        assert_eq!(listed("", all.clone().limit(limit)), first, "{limit}");
+    }
+    let after = |name: &str| all.clone().after(format!("{root}{name}"));
+    assert_eq!(listed("", after("d/b0")), KEYS[6..]);
+    assert_eq!(listed("", after("d/b0x").limit(1)), KEYS[6..7]);
+    assert_eq!(listed("d/", all.clone().slashes(0)), ["d/a", "d/b!", "d/b0"]);
+    assert_eq!(listed("d/", after("e")), [""; 0]);
+    let elsewhere = storage.list_with(&root, all.after("mem://elsewhere/x"));
+    assert!(matches!(elsewhere.err(), Some(Error::InvalidUrl { .. })));
+}
+
+#[test]
+fn patterns_are_listed_as_they_are_found() {
+    let (storage, root) = storage("matching");
+    for pattern in ["**", "d/*", "d/**", "?", "d{/c/*,0}", "none*"] {
+        let url = format!("{root}{pattern}");
+        let listed: Vec<Found> = storage.matching(&url).unwrap().try_collect().wait().unwrap();
+        assert_eq!(listed, storage.find(&url).wait().unwrap_or_default(), "{pattern}");
+    }
+    let malformed = storage.matching(&format!("{root}[a"));
+    assert!(matches!(malformed.err(), Some(Error::InvalidUrl { .. })));
+}
+
+#[test]
+fn a_part_of_one_version_is_read_in_pieces() {
+    let storage = Storage::new().unwrap();
+    let url = "mem://samara storage version/x";
+    let first = storage.put(url, "0123456789").wait().unwrap();
+    let of_first = GetOptions::default().range(4..90).if_match(&first.etag);
+    let mut reader = storage.reader_with(url, of_first.clone()).wait().unwrap();
+    assert_eq!((reader.range.clone(), reader.metadata.size), (4..10, 10));
+    assert_eq!(reader.next().wait().unwrap().unwrap(), "456789");
+    assert_eq!(reader.next().wait().unwrap(), None);
+    let ranges = storage.get_ranges(url, &[7..9, 0..2, 9..99, 3..3]).wait().unwrap();
+    assert_eq!(ranges, ["78", "01", "9", ""]);
+
+    storage.put(url, "another").wait().unwrap();
+    for stale in [
+        storage.reader_with(url, of_first.clone()).wait().err(),
+        storage.get_with(url, of_first).wait().err(),
+        storage.delete_if_match(url, &first.etag).wait().err(),
+    ] {
+        assert!(matches!(stale, Some(Error::Precondition { .. })), "{stale:?}");
+    }
+    let now = storage.head(url).wait().unwrap();
+    storage.delete_if_match(url, &now.etag).wait().unwrap();
+    storage.delete_if_match(url, &now.etag).wait().unwrap();
+    assert!(storage.head(url).wait().is_err());
+}
+
+#[test]
+fn a_writer_keeps_conditions_and_attributes() {
+    let storage = Storage::new().unwrap();
+    let url = "mem://samara storage said/x";
+    let first = storage.put(url, "first").wait().unwrap();
+    let mut options = PutOptions::if_match(first.etag).content_type("text/plain");
+    options.attributes.user.insert("of".to_owned(), "ours".to_owned());
+    let write = || {
+        let mut writer = storage.writer_with(url, options.clone()).wait()?;
+        writer.write("second".into()).wait()?;
+        writer.finish().wait()
+    };
+    assert_eq!(write().unwrap().size, 6);
+    assert_eq!(storage.attributes(url).wait().unwrap(), options.attributes);
+    assert!(matches!(write(), Err(Error::Precondition { .. })));
+    let copy = "mem://samara storage said/copy";
+    let csv = PutOptions::if_absent().content_type("text/csv");
+    storage.copy_with(url, copy, csv.clone()).wait().unwrap();
+    assert_eq!(storage.attributes(copy).wait().unwrap(), csv.attributes);
+    let again = storage.copy_with(url, copy, csv).wait();
+    assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
 }

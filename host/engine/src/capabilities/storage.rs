@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use samara_core::Access;
 use samara_store::{
-    Attributes as Said, GetOptions, ListOptions, Location, Metadata as Stored, PutMode as Mode,
-    PutOptions, StoreExt, is_trial,
+    Attributes as Said, GetOptions, ListOptions, Location, Metadata as Stored, Operation,
+    PutMode as Mode, PutOptions, StoreExt, is_trial,
 };
 use wasmtime::component::Resource;
 
@@ -123,7 +123,8 @@ impl State {
             Ok(location) => location,
             Err(error) => return Ok(Err(error)),
         };
-        let inner = match self.call(location.store.writer(&location.key, options))? {
+        let opened = open_surely(&location, options);
+        let inner = match self.call(opened)? {
             Ok(inner) => inner,
             Err(error) => return Ok(Err(error)),
         };
@@ -352,6 +353,24 @@ fn put_options(url: &str, mode: PutMode, attributes: Attributes) -> Result<PutOp
     let attributes = Said { content_type, user: user.into_iter().collect() };
     Ok(PutOptions { mode, attributes })
 }
+
+/// Opens a writer, unless its condition is kept by short objects alone: a guest that learns of it in
+/// the middle cannot take back what it wrote.
+async fn open_surely(
+    location: &Location,
+    options: PutOptions,
+) -> samara_store::Result<Box<dyn samara_store::Writer>> {
+    let is_new = options.mode == Mode::IfAbsent;
+    let writer = location.store.writer(&location.key, options).await?;
+    if is_new && !location.store.conditions().await?.if_absent_in_parts {
+        let url = format!("{}{}", location.store, location.key);
+        return Err(samara_store::Error::unsupported(url, Operation::Write, IN_ONE_PIECE));
+    }
+    Ok(writer)
+}
+
+const IN_ONE_PIECE: &str = "it keeps put-if-absent only for objects that are written in one piece; \
+                            put it whole, or write without the condition";
 
 /// What the names of attributes begin with that are ours.
 const RESERVED: &str = "samara-";

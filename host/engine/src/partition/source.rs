@@ -140,7 +140,8 @@ impl Source {
     /// The range of the request that begins at `position`.
     fn block(&self, position: u64) -> Range<u64> {
         let soft_end = match self.range_end.checked_sub(position) {
-            Some(left) if left > BLOCK_BYTES => {
+            // A range that is little longer than a block is one: a reader begins some bytes before it.
+            Some(left) if left > BLOCK_BYTES + TAIL_BYTES => {
                 let is_first = position == self.start;
                 position.saturating_add(if is_first { FIRST_BYTES } else { BLOCK_BYTES })
             }

@@ -12,9 +12,10 @@ use futures::StreamExt;
 use super::retry::{Patience, Request, random};
 use super::{TICKET, body};
 use crate::error::shown;
+use crate::key;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
-    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Verb, Wanted, Writer,
+    Page, PutMode, PutOptions, Result, Store, StoreExt, Sums, Unfinished, Verb, Wanted, Writer,
 };
 
 /// Does what a store does, with patience.
@@ -236,14 +237,36 @@ impl Store for Guard {
         Ok(())
     }
 
-    async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page> {
-        let list = || self.store.list(prefix, options.clone());
-        self.ask((Operation::List, prefix), list).await
+    async fn list(&self, prefix: &str, mut options: ListOptions) -> Result<Page> {
+        loop {
+            let list = || self.store.list(prefix, options.clone());
+            let mut page = self.ask((Operation::List, prefix), list).await?;
+            key::named(self, &mut page.entries, |entry| &entry.key);
+            if !page.entries.is_empty() || page.next.is_none() {
+                return Ok(page);
+            }
+            options.after = page.next;
+        }
     }
 
     async fn list_directory(&self, prefix: &str, options: ListOptions) -> Result<Directory> {
         let list = || self.store.list_directory(prefix, options.clone());
+        let mut page = self.ask((Operation::List, prefix), list).await?;
+        key::named(self, &mut page.entries, |entry| &entry.key);
+        key::named(self, &mut page.directories, |name| name.strip_suffix('/').unwrap_or(name));
+        Ok(page)
+    }
+
+    async fn list_foreign(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        let list = || self.store.list_foreign(prefix, options.clone());
         self.ask((Operation::List, prefix), list).await
+    }
+
+    async fn delete_foreign(&self, names: &[String]) -> Result<()> {
+        for names in names.chunks(DELETES_MAX) {
+            self.ask((Operation::Delete, ""), || self.store.delete_foreign(names)).await?;
+        }
+        Ok(())
     }
 
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
@@ -261,6 +284,15 @@ impl Store for Guard {
 
     async fn remove(&self) -> Result<()> {
         self.ask((Operation::RemoveBucket, ""), || self.store.remove()).await
+    }
+
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        self.ask((Operation::List, prefix), || self.store.unfinished(prefix)).await
+    }
+
+    async fn discard(&self, unfinished: &Unfinished) -> Result<()> {
+        let discard = || self.store.discard(unfinished);
+        self.ask((Operation::Delete, &unfinished.key), discard).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

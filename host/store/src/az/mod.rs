@@ -124,7 +124,7 @@ const PLAN: Plan = Plan {
     identity: Identity::Etag,
     layout: Layout::FromFirst,
     pieces: Pieces::Parts,
-    says: Conditions { if_absent: true, if_match: true },
+    says: Conditions::new(true, true),
     attributes: Some((theirs, ours)),
     staged: false,
     // OpenDAL takes the answer to a copy for its end, which it need not be.

@@ -57,6 +57,10 @@ pub struct Exceptions {
     pub loses_creations: bool,
     /// Whether an object is not there for a moment, by chance, while it is replaced.
     pub blinks: bool,
+    /// Whether it does not keep what is said about an object: its type and its attributes.
+    pub forgets_attributes: bool,
+    /// Whether pages of listings may be shorter than they could be: where requests fail.
+    pub short_pages: bool,
 }
 
 /// Keys that need care: none may be escaped, decoded, normalised or cut.
@@ -97,6 +101,8 @@ const NO_EXCEPTIONS: Exceptions = Exceptions {
     loses_races: false,
     loses_creations: false,
     blinks: false,
+    forgets_attributes: false,
+    short_pages: false,
 };
 
 /// A segment of 250 bytes: most file systems take 255.
@@ -225,7 +231,19 @@ impl<'a> Area<'a> {
 
     async fn list(&self, prefix: &str, mut options: ListOptions) -> Page {
         options.after = options.after.map(|after| self.key(&after));
-        let mut page = self.store.list(&self.key(prefix), options).await.expect(prefix);
+        let wanted = options.limit.unwrap_or(usize::MAX);
+        let mut page = self.store.list(&self.key(prefix), options.clone()).await.expect(prefix);
+        while self.exceptions.short_pages && page.entries.len() < wanted {
+            let Some(next) = page.next else { break };
+            let rest = ListOptions {
+                after: Some(next),
+                limit: options.limit.map(|limit| limit - page.entries.len()),
+                ..options
+            };
+            let rest = self.store.list(&self.key(prefix), rest).await.expect(prefix);
+            page.entries.extend(rest.entries);
+            page.next = rest.next;
+        }
         for entry in &mut page.entries {
             entry.key = self.strip(&entry.key);
         }
@@ -315,10 +333,15 @@ pub(crate) mod tests {
 
     /// Runs every case on one store.
     pub(crate) fn run_all(store: &dyn Store) {
+        run_all_with(store, &NO_EXCEPTIONS);
+    }
+
+    /// The same, on one that does not do all of it.
+    pub(crate) fn run_all_with(store: &dyn Store, exceptions: &Exceptions) {
         block_on(async {
             for case in CASES {
                 println!("{}", case.name);
-                case.run(store).await;
+                case.run_with(store, "", exceptions).await;
             }
         });
         let names: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.name).collect();

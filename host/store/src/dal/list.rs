@@ -77,8 +77,20 @@ pub(super) async fn page(store: &DalStore, prefix: &str, options: &ListOptions) 
             walk => Box::new(walk?),
         },
     };
-    while let Some(entry) = walk.next(store).await? {
-        if entries.len() < limit {
+    let (began, at_most) = (now(), store.0.patience.policy().answer / 2);
+    loop {
+        let entry = match walk.next(store).await {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(Page { entries, next: None }),
+            // A page may be many requests, one for each directory. Where one of them fails, those
+            // before it are not asked again.
+            Err(error) if error.retry() && !entries.is_empty() => {
+                let next = entries.last().map(|last| last.key.clone());
+                return Ok(Page { entries, next });
+            }
+            Err(error) => return Err(error),
+        };
+        if entries.is_empty() || entries.len() < limit && began.elapsed() < at_most {
             entries.push(entry);
             continue;
         }
@@ -89,7 +101,6 @@ pub(super) async fn page(store: &DalStore, prefix: &str, options: &ListOptions) 
         }
         return Ok(Page { entries, next });
     }
-    Ok(Page { entries, next: None })
 }
 
 pub(super) async fn directory(

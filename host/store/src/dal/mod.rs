@@ -180,10 +180,10 @@ fn inner(opening: &Opening<'_>, plan: Plan, builder: impl Builder) -> Result<Inn
     let transport = Transport::new(opening, http::client()?)?;
     let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
     let kept = match probe::said(opening.options.get(probe::SETTING.name)) {
-        Some(said) => OnceCell::from(Conditions {
-            if_absent: said.if_absent && plan.says.if_absent,
-            if_match: said.if_match && plan.says.if_match,
-        }),
+        Some(said) => OnceCell::from(Conditions::new(
+            said.if_absent && plan.says.if_absent,
+            said.if_match && plan.says.if_match,
+        )),
         None if plan.says == NONE => OnceCell::from(NONE),
         None => OnceCell::new(),
     };
@@ -203,7 +203,7 @@ fn inner(opening: &Opening<'_>, plan: Plan, builder: impl Builder) -> Result<Inn
 }
 
 /// No conditions at all.
-pub(crate) const NONE: Conditions = Conditions { if_absent: false, if_match: false };
+pub(crate) const NONE: Conditions = Conditions::new(false, false);
 
 #[cfg(feature = "signed")]
 const NO_BUCKETS: &str = "there is no bucket";

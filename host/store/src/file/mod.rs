@@ -206,7 +206,7 @@ impl Store for FileStore {
     }
 
     async fn conditions(&self) -> Result<Conditions> {
-        Ok(Conditions { if_absent: true, if_match: false })
+        Ok(Conditions::new(true, false))
     }
 }
 

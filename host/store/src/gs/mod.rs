@@ -96,7 +96,7 @@ const PLAN: Plan = Plan {
     identity: Identity::Version,
     layout: Layout::Sorted,
     pieces: Pieces::Resumable,
-    says: Conditions { if_absent: true, if_match: true },
+    says: Conditions::new(true, true),
     attributes: Some(dal::AS_THEY_ARE),
     staged: false,
     copies: true,

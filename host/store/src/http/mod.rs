@@ -192,6 +192,6 @@ impl Store for HttpStore {
     }
 
     async fn conditions(&self) -> Result<Conditions> {
-        Ok(Conditions { if_absent: false, if_match: false })
+        Ok(Conditions::new(false, false))
     }
 }

@@ -1,7 +1,8 @@
 //! `mem:` keeps objects in the memory of this process: for tests, and for what need not last.
 //!
 //! `mem://name/` is the same store everywhere in the process, and lives as long as the process.
-//! Nothing bounds what it holds. The time of the last modification is not known.
+//! Nothing bounds what it holds. The time of the last modification is not known. With
+//! `conditional_writes` = `never` it refuses them, as stores do that do not keep them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +16,8 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::{
-    Attributes, Entry, Error, GetOptions, ListOptions, Metadata, Object, Opening, Page, PutMode,
-    PutOptions, Result, Store, Writer, key,
+    Attributes, Conditions, Entry, Error, GetOptions, ListOptions, Metadata, Object, Opening,
+    Operation, Page, PutMode, PutOptions, Result, Store, Writer, conditional, key,
 };
 
 /// Objects in memory.
@@ -25,6 +26,8 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct MemStore {
     name: Arc<str>,
+    /// Whether conditional writes are refused, which it could keep.
+    refuses: bool,
     objects: Arc<RwLock<BTreeMap<String, Stored>>>,
 }
 
@@ -46,6 +49,8 @@ struct MemWriter {
 /// Entries of a page unless the caller asks for fewer.
 const PAGE_MAX: usize = 10_000;
 
+const REFUSES: &str = "it refuses conditional writes, as its setting says; write without one";
+
 /// Every named store of the process.
 static NAMED: Mutex<BTreeMap<String, MemStore>> = Mutex::new(BTreeMap::new());
 
@@ -57,7 +62,10 @@ pub(crate) fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
     if opening.authority.is_empty() {
         return Err("the name of the store is missing: `mem://name/key`".to_owned());
     }
-    Ok(Arc::new(MemStore::named(opening.authority)))
+    let said = opening.options.get(conditional::SETTING.name);
+    conditional::check(said)?;
+    let refuses = conditional::said(said) == Some(Conditions::new(false, false));
+    Ok(Arc::new(MemStore { refuses, ..MemStore::named(opening.authority) }))
 }
 
 // === impl MemStore ===
@@ -78,8 +86,17 @@ impl MemStore {
         objects.get(key).cloned().ok_or_else(|| Error::not_found(format!("{self}{key}")))
     }
 
-    fn insert(&self, key: &str, bytes: Bytes, options: PutOptions) -> Result<Metadata> {
+    /// Refuses a key that is none, and a condition that is not kept.
+    fn check(&self, key: &str, mode: &PutMode) -> Result<()> {
         key::check(self, key)?;
+        match (self.refuses, mode) {
+            (false, _) | (_, PutMode::Overwrite) => Ok(()),
+            _ => Err(Error::unsupported(format!("{self}{key}"), Operation::Put, REFUSES)),
+        }
+    }
+
+    fn insert(&self, key: &str, bytes: Bytes, options: PutOptions) -> Result<Metadata> {
+        self.check(key, &options.mode)?;
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let there = objects.get(key).map(|stored| stored.metadata.etag.as_str());
         let location = || format!("{self}{key}");
@@ -140,7 +157,7 @@ impl Store for MemStore {
     }
 
     async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
-        key::check(self, key)?;
+        self.check(key, &options.mode)?;
         let (store, key) = (self.clone(), key.to_owned());
         Ok(Box::new(MemWriter { store, key, options, pieces: BytesMut::new() }))
     }
@@ -175,6 +192,10 @@ impl Store for MemStore {
         let Stored { bytes, .. } = self.stored(from)?;
         self.insert(to, bytes, options)
     }
+
+    async fn conditions(&self) -> Result<Conditions> {
+        Ok(Conditions::new(!self.refuses, !self.refuses))
+    }
 }
 
 // === impl MemWriter ===
@@ -200,6 +221,8 @@ mod tests {
     #[test]
     fn conforms() {
         conformance::tests::run_all(&MemStore::default());
+        // As a store that keeps no conditions does.
+        conformance::tests::run_all(&MemStore { refuses: true, ..MemStore::default() });
     }
 
     #[test]

@@ -53,7 +53,7 @@ const PLAN: Plan = Plan {
     identity: Identity::Etag,
     layout: Layout::Sorted,
     pieces: Pieces::Parts,
-    says: Conditions { if_absent: true, if_match: false },
+    says: Conditions::new(true, false),
     attributes: Some(dal::AS_THEY_ARE),
     staged: false,
     copies: true,

@@ -281,7 +281,7 @@ impl Store for RedisStore {
     }
 
     async fn conditions(&self) -> Result<Conditions> {
-        Ok(Conditions { if_absent: true, if_match: false })
+        Ok(Conditions::new(true, false))
     }
 }
 

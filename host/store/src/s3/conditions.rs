@@ -18,8 +18,6 @@ use crate::{Conditions, Error, Metadata, Operation, PutMode, Result};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
     pub(super) conditions: Conditions,
-    /// Whether `IfAbsent` is kept by objects that went up in parts.
-    in_parts: bool,
     /// Whether etags of conditions stand in quotes, as RFC 9110 has them.
     quotes: bool,
 }
@@ -45,7 +43,7 @@ pub(super) async fn require(
 
 /// Refuses objects in parts where the store keeps no condition on them.
 pub(super) async fn require_in_parts(store: &S3Store, key: &str) -> Result<()> {
-    match kept(store, key).await?.in_parts {
+    match kept(store, key).await?.conditions.if_absent_in_parts {
         true => Ok(()),
         false => Err(Error::unsupported(store.url(key), Operation::Write, IN_PARTS)),
     }
@@ -69,7 +67,7 @@ fn find_out<'a>(store: &'a S3Store, key: &'a str) -> BoxFuture<'a, Result<Kept>>
 
 async fn ask(store: &S3Store, key: &str) -> Result<Kept> {
     if let Some(conditions) = probe::said(store.0.options.get(probe::SETTING.name)) {
-        return Ok(Kept { conditions, in_parts: conditions.if_absent, quotes: true });
+        return Ok(Kept { conditions, quotes: true });
     }
     let keys = probe::keys(key);
     let found = run(store, &keys).await;
@@ -103,8 +101,9 @@ async fn run(store: &S3Store, keys: &[String]) -> Result<Kept> {
         replaced => (replaced, true),
     };
     let in_parts = if_absent && probe.patiently(|| in_parts(store, &keys[0]).boxed()).await?;
-    let conditions = Conditions { if_absent, if_match: replaced == Replaced::Once };
-    Ok(Kept { conditions, in_parts, quotes })
+    let if_match = replaced == Replaced::Once;
+    let conditions = Conditions { if_absent, if_absent_in_parts: in_parts, if_match };
+    Ok(Kept { conditions, quotes })
 }
 
 /// Whether an object that is there keeps its place before one that comes in parts.

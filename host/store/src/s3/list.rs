@@ -4,7 +4,7 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
 
 use super::{S3Store, error, read};
-use crate::{Directory, Entry, ListOptions, Page, Result, directory};
+use crate::{Directory, Entry, ListOptions, Page, Result, directory, key};
 
 /// Keys of one answer; a store gives no more.
 const PAGE_MAX: usize = 1_000;
@@ -25,6 +25,22 @@ pub(super) async fn page(store: &S3Store, prefix: &str, options: &ListOptions) -
             entries.retain(|entry| depth(&entry.key) <= slashes);
         }
         // A page may have nothing but the names of directories that some programs make.
+        if !entries.is_empty() || next.is_none() {
+            return Ok(Page { entries, next });
+        }
+        after = next;
+    }
+}
+
+/// What stands under names that are no keys.
+pub(super) async fn foreign(store: &S3Store, prefix: &str, after: Option<String>) -> Result<Page> {
+    let mut after = after;
+    loop {
+        let output = ask(store, (prefix, after.as_deref()), None, false).await?;
+        let mut entries = all(&output);
+        let last = entries.last().map(|entry| entry.key.clone());
+        let next = last.filter(|_| output.is_truncated() == Some(true));
+        entries.retain(|entry| !key::is_key(&entry.key));
         if !entries.is_empty() || next.is_none() {
             return Ok(Page { entries, next });
         }
@@ -89,17 +105,22 @@ async fn ask(
 
 /// The objects of an answer, and the last name in it, which may be none of them.
 fn listed(output: &ListObjectsV2Output) -> (Vec<Entry>, Option<String>) {
+    let mut entries = all(output);
+    let last = entries.last().map(|entry| entry.key.clone());
+    // Names that end with `/` are how some programs make a directory; no key of ours is one.
+    entries.retain(|entry| !entry.key.ends_with('/'));
+    (entries, last)
+}
+
+/// All that an answer has.
+fn all(output: &ListObjectsV2Output) -> Vec<Entry> {
     let decode = decoder(output);
     let entry = |object: &aws_sdk_s3::types::Object| {
         let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
         let metadata = read::metadata(size, object.e_tag(), object.last_modified());
         Some(Entry { key: decode(object.key()?), metadata })
     };
-    let mut entries: Vec<Entry> = output.contents().iter().filter_map(entry).collect();
-    let last = entries.last().map(|entry| entry.key.clone());
-    // Names that end with `/` are how some programs make a directory; no key of ours is one.
-    entries.retain(|entry| !entry.key.ends_with('/'));
-    (entries, last)
+    output.contents().iter().filter_map(entry).collect()
 }
 
 fn decoder(output: &ListObjectsV2Output) -> fn(&str) -> String {

@@ -27,6 +27,7 @@ mod signing;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod upload;
 mod write;
 
@@ -47,7 +48,8 @@ use self::conditions::Kept;
 use self::upload::Upload;
 use crate::{
     Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Store, Verb, Writer, key,
+    Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Store, Unfinished, Verb,
+    Writer, key,
 };
 
 /// The row of `s3:`.
@@ -176,6 +178,15 @@ impl Store for S3Store {
         list::directory(self, prefix, &options).await
     }
 
+    async fn list_foreign(&self, prefix: &str, options: ListOptions) -> Result<Page> {
+        key::check_prefix(self, prefix)?;
+        list::foreign(self, prefix, options.after).await
+    }
+
+    async fn delete_foreign(&self, names: &[String]) -> Result<()> {
+        write::delete_many(self, names).await
+    }
+
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         key::check(self, from)?;
         key::check(self, to)?;
@@ -237,6 +248,15 @@ impl Store for S3Store {
             }
             _ => error::of(&self.to_string(), &error),
         })
+    }
+
+    async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>> {
+        key::check_prefix(self, prefix)?;
+        unfinished::list(self, prefix).await
+    }
+
+    async fn discard(&self, unfinished: &Unfinished) -> Result<()> {
+        unfinished::discard(self, &unfinished.key, &unfinished.id).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

@@ -92,6 +92,26 @@ fn a_page_of_nothing_but_made_directories_is_not_the_end() {
     });
 }
 
+/// Other programs put objects under names that no URL has: listings go on without them, and they can
+/// be found and removed.
+#[test]
+fn names_that_are_no_keys_stop_no_listing_and_are_listed_apart() {
+    let server = listing(&["/x", "a", "a//b", "d/", "d/1", "x/../y", "x/./z", "z"]);
+    let store = store(&server);
+    block_on(async {
+        for limit in [1, 2, 3, 1_000] {
+            let options = ListOptions::default().limit(limit);
+            let found = store.list_from("", options).map_ok(|entry| entry.key);
+            assert_eq!(found.try_collect::<Vec<_>>().await.unwrap(), ["a", "d/1", "z"]);
+        }
+        let page = store.list_directory("", ListOptions::default()).await.unwrap();
+        assert_eq!(page.directories, ["a/", "d/", "x/"], "`/` is none");
+        let page = store.list_foreign("", ListOptions::default()).await.unwrap();
+        let names: Vec<_> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!((names, page.next), (vec!["/x", "a//b", "d/", "x/../y", "x/./z"], None));
+    });
+}
+
 #[test]
 fn directories_are_listed_to_the_end_whatever_the_server_repeats() {
     // The last key of `d/` sorts after the one by which a listing goes on behind it.

@@ -17,7 +17,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
-use super::{S3Store, conditions, error, read, signing, sums, write};
+use super::{S3Store, conditions, error, read, signing, sums, unfinished, write};
 use crate::adapters::{TICKET, random};
 use crate::key::encoded;
 use crate::{
@@ -444,12 +444,6 @@ impl Target {
     }
 
     async fn forget(&self, id: String) -> Result<()> {
-        let abort = self.store.client().await?.abort_multipart_upload();
-        let abort = abort.bucket(self.store.bucket()).key(&self.key).upload_id(id);
-        match abort.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if error::status(&error) == Some(404) => Ok(()),
-            Err(error) => Err(error::of(&self.url(), &error)),
-        }
+        unfinished::discard(&self.store, &self.key, &id).await
     }
 }

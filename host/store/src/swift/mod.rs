@@ -119,7 +119,7 @@ const META: &str = "x-object-meta-";
 const KEY_BYTES_MAX: usize = 1024;
 
 /// What Swift says that it keeps.
-const SAYS: Conditions = Conditions { if_absent: true, if_match: false };
+const SAYS: Conditions = Conditions::new(true, false);
 
 /// One container. Clones share it.
 #[derive(Clone)]

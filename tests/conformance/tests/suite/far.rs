@@ -15,12 +15,13 @@ use samara_stores::{Fault, Proxy, Server};
 use crate::hosts::{Host, functions};
 
 /// A job that is checked: the settings of an executor, and the server.
-type Check = fn(&Settings, &Server);
+pub(crate) type Check = fn(&Settings, &Server);
 
 /// Every check, by name.
 pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("a_word_count_over_a_store_that_fails_has_the_same_words", same_words),
     ("outputs_are_named_by_content_where_no_condition_is_kept", named_by_content),
+    ("a_partition_of_up_to_4_mib_is_one_read", one_read),
     ("tiny_tasks_make_few_requests", few_requests),
     ("tiny_tasks_on_a_host_make_few_requests", few_requests_of_hosts),
     ("a_stored_batch_that_its_function_cannot_read_for_now_is_run_again", stored_batch),
@@ -52,7 +53,7 @@ fn text_mib() -> usize {
 }
 
 /// Lines of words, some rare and some not.
-fn text(mib: usize) -> Bytes {
+pub(crate) fn text(mib: usize) -> Bytes {
     let mut text = String::with_capacity(mib << 20);
     let mut n = 1_u64;
     while text.len() < mib << 20 {
@@ -64,8 +65,11 @@ fn text(mib: usize) -> Bytes {
     text.into()
 }
 
-fn count(executor: &Executor, programs: &Component, url: &str) -> BTreeMap<String, u64> {
-    let objects = Objects::at(url).chunk_bytes(3 << 20);
+pub(crate) fn count(
+    executor: &Executor,
+    programs: &Component,
+    objects: Objects,
+) -> BTreeMap<String, u64> {
     let reduction = executor.map_reduce(
         programs,
         programs::input::count_words,
@@ -86,7 +90,8 @@ fn same_words(settings: &Settings, server: &Server) {
         calm.storage().put(&file, text.clone()).await.expect("file");
         calm.storage().put(&url, text).await.expect("object");
     });
-    let expected = count(&calm, &settings.programs, &file);
+    let cut = |url: &str| Objects::at(url).chunk_bytes(3 << 20);
+    let expected = count(&calm, &settings.programs, cut(&file));
 
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
@@ -114,7 +119,7 @@ fn same_words(settings: &Settings, server: &Server) {
     // What stalls is waited out: no second attempt takes its place.
     let failing = behind(settings, server, &proxy).store(store).backups(None);
     let failing = failing.build().expect("executor");
-    assert!(count(&failing, &settings.programs, &url) == expected, "other words");
+    assert!(count(&failing, &settings.programs, cut(&url)) == expected, "other words");
     assert!(proxy.requests() > 24, "{} requests", proxy.requests());
     assert!(reads.load(Ordering::Relaxed) > 3, "{reads:?} reads: none stalled");
 }
@@ -148,6 +153,33 @@ fn named_by_content(settings: &Settings, server: &Server) {
             one.as_ref().expect("bytes")[..] == other.as_ref().expect("bytes")[..]
         }));
     });
+}
+
+/// Reads of objects; larger partitions are read in blocks, several of which are on their way at once.
+fn one_read(settings: &Settings, server: &Server) {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    let plan = move |_, line: &str| {
+        let is_read = line.starts_with("GET ") && line.contains("/far/parts");
+        counted.fetch_add(usize::from(is_read), Ordering::Relaxed);
+        Fault::None
+    };
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let store = format!("{}far/reads", server.url());
+    let executor = behind(settings, server, &proxy).store(store).backups(None);
+    let executor = executor.build().expect("executor");
+    let url = format!("{}far/parts", server.url());
+    let text = text(12);
+    let size = text.len();
+    samara::block_on(executor.storage().put(&url, text)).expect("object");
+    // A larger one has a short block first, and then one for each 4 MiB.
+    for (bytes, each) in [(4 << 20, 1), (6 << 20, 3)] {
+        reads.store(0, Ordering::Relaxed);
+        let objects = Objects::at(&url).chunk_bytes(bytes as u64);
+        assert!(count(&executor, &settings.programs, objects).len() > 1000);
+        let (reads, most) = (reads.load(Ordering::Relaxed), size.div_ceil(bytes) * each);
+        assert!(reads <= most, "{reads} reads of {size} bytes in partitions of {bytes}");
+    }
 }
 
 fn few_requests(settings: &Settings, server: &Server) {

@@ -10,6 +10,7 @@ mod far;
 mod hosts;
 mod own;
 mod poisoned;
+mod stores;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use samara::{Component, Executor};
 use samara_conformance::{Case, Needs, Settings, Suite, Verdict, cases};
 use samara_hosts::lambda::Lambda;
 use samara_hosts::nats::{self, Nats};
-use samara_stores::{NATS, Server, Spec, secrets};
+use samara_stores::{NATS, Server, Spec, secrets, uploads};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -47,17 +48,18 @@ fn main() -> Result<ExitCode> {
     }
     let hosts = all.add_elsewhere(file)?;
     let queue = all.add_queue(file)?;
-    let (_server, far) = all.add_far()?.unzip();
+    let (server, far) = all.add_far()?.unzip();
     let All { arguments, suites, trials, .. } = all;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What nobody waits for any more may still be under way there.
     drop((hosts, queue, far));
     let left = left_in_the_end(directory.path(), &suites)?;
+    let is_tidy = uploads::verdict(server.as_deref(), &mut std::io::stdout())?;
     let is_clean = secrets::verdict(&mut std::io::stdout())?;
     if !left.is_empty() && !conclusion.has_failed() {
         return Err(format!("was left behind:\n{}", left.join("\n")).into());
     }
-    Ok(if is_clean { conclusion.exit_code() } else { ExitCode::FAILURE })
+    Ok(if is_clean && is_tidy { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 /// What is left below a directory when the suites have removed what they wrote. A task that was
@@ -215,7 +217,7 @@ impl All {
             self.add(pair, Arc::new(Suite::open(settings)?));
         }
         if is_named(&self.arguments, FAR) {
-            for (name, check) in far::CHECKS {
+            for (name, check) in far::CHECKS.iter().chain(stores::CHECKS) {
                 let (settings, server) = (settings.clone(), Arc::clone(&server));
                 self.trials.push(Trial::test(format!("{FAR}::far::{name}"), move || {
                     check(&settings, &server);

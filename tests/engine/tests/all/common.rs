@@ -10,7 +10,7 @@ use samara_core::{
     Report, Reports, Shared, Task, TaskHandler, Waits, layout,
 };
 use samara_engine::{Config, Engine, Handler};
-use samara_store::{Locator, PutOptions, StoreExt};
+use samara_store::{Locator, PutOptions, Settings, StoreExt};
 use samara_wit::value::{self, ArgumentWriter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,16 @@ impl Worker {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(Locator::default(), change)
+    }
+
+    /// With a store that keeps no condition on what is written.
+    pub(crate) fn unconditional() -> Self {
+        let settings = Settings::default().with("mem:", "conditional_writes", "never");
+        Self::over(Locator::default().with_settings(settings), |_| ())
+    }
+
+    fn over(locator: Locator, change: impl FnOnce(&mut Config)) -> Self {
         let mut io = tokio::runtime::Builder::new_multi_thread();
         let io = io.worker_threads(2).enable_all().build().unwrap();
         let mut config = Config::default();
@@ -65,7 +75,7 @@ impl Worker {
         config.cache_key_file = Some(key_file());
         change(&mut config);
         let engine = Engine::new(&config, io.handle().clone()).unwrap();
-        let locator = Arc::new(Locator::default());
+        let locator = Arc::new(locator);
         let handler = Arc::new(Handler::new(engine.clone(), Arc::clone(&locator)));
         let component = ComponentId::of(programs());
         let store = format!("mem://engine-tests-{}", unique());

@@ -1,6 +1,8 @@
 //! Objects by reference.
 
-use samara_core::{Batch, layout};
+use std::collections::BTreeSet;
+
+use samara_core::{Batch, Outcome, Output, layout};
 use samara_guest::{Bytes, ObjectRef};
 use samara_programs::Attempt;
 
@@ -49,6 +51,73 @@ fn of_two_attempts_the_first_objects_counts() {
     let read: Bytes = worker.call("reads_object", arguments((second,)));
     assert_eq!(read.to_vec(), b"attempt 0");
     assert!(worker.call::<bool>("makes_object_twice", arguments(("x",))));
+}
+
+#[test]
+fn without_conditions_each_attempt_has_an_object_of_its_own() {
+    let worker = Worker::unconditional();
+    let first = worker.batch("makes_object_of_attempt", vec![arguments(("x",))]);
+    let job = first.job;
+    let mut second = first.clone();
+    second.tasks[0].attempt = 1;
+    // One of them was handed out twice: which of the two reports counts is not known either.
+    let batches = [first.clone(), second, first];
+    let objects = batches.map(|batch| value_of::<ObjectRef>(&worker.each(batch).remove(0)));
+    let read = objects.each_ref().map(|object| {
+        // By URL and etag.
+        worker.call::<Bytes>("reads_object", arguments((object,))).to_vec()
+    });
+    assert_eq!(read, [b"attempt 0", b"attempt 1", b"attempt 0"]);
+    let names: BTreeSet<_> = objects.iter().map(|object| object.url.as_str()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    // So they go with the job.
+    let prefix = format!("{}/{}0/of-attempt/", worker.store, layout::objects(&job));
+    assert!(
+        names.iter().all(|name| name.starts_with(&prefix) && name.ends_with("/x")),
+        "{names:?}"
+    );
+    assert!(worker.call::<bool>("makes_object_twice", arguments(("x",))));
+}
+
+#[test]
+fn without_conditions_bytes_that_were_put_are_not_overwritten() {
+    let worker = Worker::unconditional();
+    for keep in [false, true] {
+        let bytes = Bytes::from(&b"x"[..]);
+        let batch = worker.batch("puts_object", vec![arguments((&bytes, keep))]);
+        let objects = [batch.clone(), batch].map(|batch| {
+            let object: ObjectRef = value_of(&worker.each(batch).remove(0));
+            object
+        });
+        for object in &objects {
+            assert_eq!(worker.call::<Bytes>("reads_object", arguments((object,))), bytes);
+        }
+    }
+}
+
+#[test]
+fn without_conditions_no_attempt_overwrites_anothers_output() {
+    const BYTES: usize = 300_000;
+    let worker = Worker::unconditional();
+    let first = worker.batch("output_of_attempt", vec![arguments((BYTES,))]);
+    let job = first.job;
+    let mut second = first.clone();
+    second.tasks[0].attempt = 1;
+    // At once: neither knows of the other.
+    let ended = std::thread::scope(|scope| {
+        [first, second]
+            .map(|batch| scope.spawn(|| worker.each(batch).remove(0).outcome))
+            .map(|running| running.join().unwrap())
+    });
+    for (attempt, outcome) in (b'0'..).zip(ended) {
+        let Outcome::Success(Output::Stored { size, content: Some(content) }) = outcome else {
+            panic!("{outcome:?}");
+        };
+        let stored = worker.read(&layout::stored_output(&job, 0, Some(&content))).unwrap();
+        assert_eq!(stored.len() as u64, size);
+        let value: Bytes = samara_wit::value::decode(&stored).unwrap();
+        assert_eq!(value.to_vec(), vec![attempt; BYTES]);
+    }
 }
 
 #[test]

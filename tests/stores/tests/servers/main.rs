@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod az;
+mod command;
 mod faults;
 mod files;
 mod google;
@@ -26,7 +27,7 @@ use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use samara_store::Location;
 use samara_store::conformance::{CASES, Case};
-use samara_stores::{HAPROXY, SERVERS, Server, Spec, secrets};
+use samara_stores::{HAPROXY, SERVERS, Server, Spec, secrets, uploads};
 
 /// What is checked of one server beside the suite.
 type Check = fn(&Server) -> BoxFuture<'_, ()>;
@@ -53,7 +54,7 @@ fn main() -> io::Result<ExitCode> {
     for spec in SERVERS {
         let is_installed = arguments.list || spec.is_installed();
         let lazy = Arc::new(Lazy::new(*spec));
-        let is_whole = !["moto-iam", "swift-keystone"].contains(&spec.name);
+        let is_whole = spec.name != "swift-keystone";
         for case in CASES.iter().filter(|_| is_whole) {
             if let Some((_, reason)) = spec.skips.iter().find(|(name, _)| *name == case.name) {
                 writeln!(io::stdout(), "left out: {}::{}: {reason}", spec.name, case.name)?;
@@ -66,8 +67,13 @@ fn main() -> io::Result<ExitCode> {
             let trial =
                 checked(&lazy, "faults_haproxy", |server| Box::pin(faults::haproxy(server)));
             trials.push(trial.with_ignored_flag(!both && !all));
+            if is_installed && !both {
+                let script = HAPROXY.script();
+                writeln!(io::stdout(), "skipped: haproxy: try {} install", script.display())?;
+            }
         }
-        for (name, check) in checks(spec.name).iter().copied().flatten() {
+        let of_command = command::checks(spec.name).iter();
+        for (name, check) in checks(spec.name).iter().copied().flatten().chain(of_command) {
             trials.push(checked(&lazy, name, *check).with_ignored_flag(!is_installed && !all));
         }
         if !is_installed {
@@ -77,31 +83,33 @@ fn main() -> io::Result<ExitCode> {
         servers.push(lazy);
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let passed: Vec<String> = servers.iter().filter_map(|lazy| lazy.passed()).collect();
-    // Each server stops here, before the process does.
-    drop(servers);
     if arguments.list {
         return Ok(conclusion.exit_code());
     }
     let mut out = io::stdout();
+    let passed: Vec<String> = servers.iter().filter_map(|lazy| lazy.passed()).collect();
+    let started: Vec<_> = servers.iter().filter_map(|lazy| lazy.started()).collect();
+    let is_tidy = uploads::verdict(started.iter().map(Arc::as_ref), &mut out)?;
+    // Each server stops here, before the process does.
+    drop((servers, started));
     for line in &passed {
         writeln!(out, "{line}")?;
     }
     let is_clean = secrets::verdict(&mut out)?;
-    Ok(if is_clean { conclusion.exit_code() } else { ExitCode::FAILURE })
+    Ok(if is_clean && is_tidy { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 /// What is checked of a server beside the suite.
 fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
     match name {
-        "apache" => &[KEPT, files::CHECKS, files::CUT],
-        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS],
-        "ceph" | "swift-s3" => &[KEPT, s3::CHECKS],
+        "apache" => &[KEPT, files::CHECKS, files::CUT, faults::COMMON],
+        "azurite" => &[KEPT, az::CHECKS, tokens::AZURE, sums::CHECKS, sums::PARTS, faults::COMMON],
+        "ceph" | "swift-s3" => &[KEPT, s3::CHECKS, s3::PARTS, faults::COMMON],
         "gcp-storage-emulator" | "redis" => &[KEPT],
         "google" => {
             &[KEPT, google::CHECKS, tokens::GOOGLE, faults::CHECKS, sums::CHECKS, sums::PIECES]
         }
-        "moto" => &[s3::CHECKS, s3::UNSIGNED, faults::CHECKS],
+        "moto" => &[s3::CHECKS, s3::PARTS, faults::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => &[
@@ -112,6 +120,7 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
             sums::CHECKS,
             sums::PIECES,
             sums::PARTS,
+            faults::COMMON,
         ],
         "swift-keystone" => &[keystone::CHECKS],
         // In this mode the server fails on signed URLs, and listings of rights take long.
@@ -187,6 +196,12 @@ impl Lazy {
             Ok(Arc::new(server))
         };
         Ok(server.get_or_insert_with(start).clone()?)
+    }
+
+    /// The server, where a test wanted it and it could be started.
+    fn started(&self) -> Option<Arc<Server>> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref()?.as_ref().ok().cloned()
     }
 
     /// How many tests held, where any ran.

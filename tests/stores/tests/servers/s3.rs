@@ -23,8 +23,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
 pub(crate) const RACY: &[(&str, Check)] =
     &[("s3_lost_races_are_found_out", |server| Box::pin(lost_races(server)))];
 
-/// What is checked where nobody signs.
-pub(crate) const UNSIGNED: &[(&str, Check)] =
+/// What is checked of uploads in parts.
+pub(crate) const PARTS: &[(&str, Check)] =
     &[("s3_uploads_leave_no_parts", |server| Box::pin(no_parts_left(server)))];
 
 /// What is checked where signatures and policies are.
@@ -77,13 +77,11 @@ async fn signed_urls(server: &Server) {
     assert!(long.is_err(), "a week is the most");
 }
 
-/// The uploads below a prefix that are under way, where nobody signs: others run beside them.
+/// The uploads below a prefix that are under way.
 pub(crate) async fn uploads(server: &Server, prefix: &str) -> Vec<String> {
-    let (status, listed) =
-        stranger("GET", &format!("{}/samara?uploads", server.endpoint()), "").await;
-    assert_eq!(status, 200, "{listed}");
-    let keys = listed.split("<Key>").skip(1).filter_map(|rest| rest.split('<').next());
-    keys.filter(|key| key.starts_with(prefix)).map(str::to_owned).collect()
+    let store = store(server, Settings::default()).store;
+    let unfinished = store.unfinished(prefix).await.expect("uploads");
+    unfinished.into_iter().map(|unfinished| unfinished.key).collect()
 }
 
 /// Waits until as many uploads at most are left below a prefix: what is dropped is removed behind
@@ -118,6 +116,17 @@ async fn no_parts_left(server: &Server) {
     for name in ["parts/given-up", "parts/dropped"] {
         assert!(!store.exists(name).await.expect("head"), "{name}");
     }
+    // What one that died has left is seen and removed by another.
+    let mut left = store.writer("parts/left a+b", PutOptions::default()).await.expect("writer");
+    left.write(Bytes::from(vec![7; 9 << 20])).await.expect("write");
+    std::mem::forget(left);
+    let found = store.unfinished("parts/l").await.expect("uploads");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].key, "parts/left a+b");
+    for _ in 0..2 {
+        store.discard(&found[0]).await.expect("discarded, and then it is gone");
+    }
+    assert_eq!(uploads(server, "parts/").await, [""; 0]);
 }
 
 /// A store that keeps put-if-absent for one writer, and not for several, is found out when it is

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use samara_store::{
-    Error, GetOptions, Locator, Operation, Policy, PutOptions, Settings, Store, StoreExt,
-};
+use samara_store::{Error, GetOptions, Locator, Operation, Policy, PutOptions, Store, StoreExt};
 use samara_stores::{Fault, Proxy, Server};
 
 use crate::Check;
@@ -59,18 +57,14 @@ fn behind_with(
             false => Fault::None,
         }
     };
-    let endpoint = server.endpoint().trim_start_matches("http://");
-    let (host, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
-    let proxy = Proxy::start(host, plan).expect("proxy");
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (url, settings) = server.behind(&proxy);
     let place = server.url().trim_end_matches('/');
-    let endpoint = format!("{}/{path}", proxy.endpoint());
-    let settings = Settings::default().with(place, "endpoint", endpoint.trim_end_matches('/'));
     let settings = further
         .iter()
         .fold(settings, |settings, (name, value)| settings.with(place, *name, *value));
-    let settings = server.settings().and(settings);
     let locator = Locator::default().with_settings(settings).with_policy(QUICK);
-    let store = locator.open(server.url()).expect("the store").store;
+    let store = locator.open(&url).expect("the store").store;
     (proxy, changes, store)
 }
 
