@@ -156,7 +156,9 @@ impl Options {
     pub fn check(&self, known: &[Setting]) -> Result<(), String> {
         let unknown = self.values.keys().find(|name| known.iter().all(|s| s.name != **name));
         let Some(unknown) = unknown else { return Ok(()) };
-        let names: Vec<_> = known.iter().map(|setting| setting.name).collect();
+        // Some have several variables, and a line for each.
+        let mut names: Vec<_> = known.iter().map(|setting| setting.name).collect();
+        names.dedup();
         Err(match names.is_empty() {
             true => format!("it has no setting `{unknown}`, nor any other"),
             false => format!("it has no setting `{unknown}` (known: {})", names.join(", ")),

@@ -62,6 +62,13 @@ const GS: &[(&str, &str)] = &[("ENDPOINT", "endpoint"), ("TOKEN", "token")];
 const AZ: &[(&str, &str)] = &[("ENDPOINT", "endpoint"), ("ACCOUNT", "account"), ("KEY", "key")];
 
 const SWIFT: &[(&str, &str)] = &[("AUTH_URL", "auth_url"), ("USER", "user"), ("PASSWORD", "key")];
+const KEYSTONE: &[(&str, &str)] = &[
+    ("AUTH_URL", "auth_url"),
+    ("USER_ID", "user_id"),
+    ("PASSWORD", "password"),
+    ("PROJECT_ID", "project_id"),
+    ("REGION", "region"),
+];
 const WEBDAV: &[(&str, &str)] = &[("USER", "user"), ("PASSWORD", "password")];
 
 const REDIS: &[(&str, &str)] = &[("USER", "username"), ("PASSWORD", "password")];
@@ -110,6 +117,13 @@ pub const SERVERS: &[Spec] = &[
     Spec { name: "redis", room: "redis", settings: REDIS, exceptions: FORGETS, skips: &[] },
     Spec { name: "moto", room: "s3", settings: S3, exceptions: MOTO_LOSES, skips: &[] },
     Spec { name: "swift", room: "swift", settings: SWIFT, exceptions: SWIFT_LOSES, skips: &[] },
+    Spec {
+        name: "swift-keystone",
+        room: "swift",
+        settings: KEYSTONE,
+        exceptions: SWIFT_LOSES,
+        skips: &[],
+    },
     Spec {
         name: "apache",
         room: "webdav",

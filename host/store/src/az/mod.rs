@@ -15,6 +15,10 @@
 //!   are those of the shared access signature where one is set, and may what that may, as long as
 //!   it does. Who writes by one says `x-ms-blob-type: BlockBlob`.
 //!
+//! - Objects of up to 256 MiB are copied by Azure itself, where a URL of the source can be signed.
+//!   Larger ones pass through here: Azure copies them in its own time, and shows the copy meanwhile;
+//!   in blocks it would copy without holding fast to one version, and forget what is said of it.
+//!
 //! `bucket.rs` has what OpenDAL does not.
 
 mod bucket;
@@ -123,6 +127,7 @@ const PLAN: Plan = Plan {
     says: Conditions::new(true, true),
     attributes: Some((theirs, ours)),
     staged: false,
+    // OpenDAL takes the answer to a copy for its end, which it need not be.
     copies: false,
     fault,
 };

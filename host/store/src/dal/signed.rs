@@ -20,7 +20,7 @@ use super::error::BUCKET;
 use super::transport::{Transport, note_unsigned};
 use crate::error::redact;
 use crate::http::{check, client, said, unanswered};
-use crate::{Error, Opening, Operation, Result, Verb};
+use crate::{Error, Metadata, Opening, Operation, Result, Verb};
 
 /// Requests of a service that OpenDAL does not make.
 #[async_trait]
@@ -33,6 +33,13 @@ pub(crate) trait Beyond: Send + Sync {
 
     /// A URL with which anybody may do this to the object, for so long.
     async fn presign(&self, at: At<'_>, verb: Verb, expires: Duration) -> Result<String>;
+
+    /// Has the service copy this version of an object, whole or not at all, with what is said about
+    /// it. False where it does not do that.
+    async fn copy(&self, from: At<'_>, version: &Metadata, to: At<'_>) -> Result<bool> {
+        let _ = (from, version, to);
+        Ok(false)
+    }
 }
 
 /// An object.

@@ -17,7 +17,7 @@ use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Stor
 
 /// Up to so many bytes an object goes up in one request, which is made again where it fails. A
 /// stream cannot be.
-const WHOLE_BYTES_MAX: usize = 8 << 20;
+pub(super) const WHOLE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes that are gathered once a stream is open.
 const PIECE_BYTES: usize = 1 << 20;

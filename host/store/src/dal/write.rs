@@ -10,6 +10,9 @@ use opendal_core::Buffer;
 use opendal_core::options::{DeleteOptions, WriteOptions};
 use opendal_core::raw::{OpCopy, OpDelete, OpRename, OpWrite};
 
+#[cfg(feature = "signed")]
+use super::At;
+use super::staged::WHOLE_BYTES_MAX;
 use super::{DalStore, Identity, Layout, Pieces, error, read, transport};
 use crate::adapters::{comes_on, random};
 use crate::digest::Sum;
@@ -278,18 +281,10 @@ pub(super) async fn copy(
     if from == to && options == PutOptions::default() {
         return Ok(source);
     }
-    if options == PutOptions::default() && store.plan().copies {
-        let copy = async {
-            let service = store.service();
-            let mut copier = service.copy_dyn(store.context(), from, to, OpCopy::new())?;
-            while copier.next_dyn().await?.is_some() {
-                comes_on();
-            }
-            copier.close_dyn().await
-        };
-        let copied = store.ask(to, copy).await;
-        store.0.listers.forget();
-        return described(store, to, &copied?, source.size).await;
+    if options == PutOptions::default()
+        && let Some(copied) = copy_there(store, (from, &source), to).await?
+    {
+        return Ok(copied);
     }
     let options = match options.attributes == Attributes::default() {
         true => PutOptions { attributes, ..options },
@@ -300,4 +295,67 @@ pub(super) async fn copy(
     let read = guarded.get(from, GetOptions::default().if_match(source.etag));
     let body = read.await?.body;
     transfer::poured(body, store.writer(to, options).await?).await
+}
+
+/// Copies without the bytes passing through here; none where the service does not do that.
+async fn copy_there(
+    store: &DalStore,
+    (from, source): (&str, &Metadata),
+    to: &str,
+) -> Result<Option<Metadata>> {
+    #[cfg(feature = "signed")]
+    if let Some(beyond) = &store.0.beyond {
+        let (of_source, of_copy) = (&*store.url(from), &*store.url(to));
+        let at = |(location, key)| At { location, key };
+        let copied = beyond.copy(at((of_source, from)), source, at((of_copy, to))).await;
+        store.0.listers.forget();
+        if copied? {
+            return Ok(Some(read::head(store, to).await?.0));
+        }
+    }
+    if !store.plan().copies {
+        return Ok(None);
+    }
+    // Where an object has another name while it is written, so has a copy. What is written in one
+    // request replaces another one at once, which a server that moves may not do.
+    let is_staged = store.plan().has_stages();
+    if is_staged && source.size <= WHOLE_BYTES_MAX as u64 {
+        return Ok(None);
+    }
+    let staged = is_staged.then(|| stage(to));
+    let target = staged.as_deref().unwrap_or(to);
+    let copy = async {
+        let service = store.service();
+        let mut copier = service.copy_dyn(store.context(), from, target, OpCopy::new())?;
+        while copier.next_dyn().await?.is_some() {
+            comes_on();
+        }
+        copier.close_dyn().await
+    };
+    let copied = store.ask(to, copy).await;
+    store.0.listers.forget();
+    let Some(staged) = staged else {
+        return described(store, to, &copied?, source.size).await.map(Some);
+    };
+    let renamed = match copied {
+        Ok(_) => {
+            let rename = OpRename::new();
+            let rename = store.service().rename_dyn(store.context(), &staged, to, rename);
+            store.ask(to, rename).await.map(drop)
+        }
+        Err(error) => Err(error),
+    };
+    store.0.listers.forget();
+    let Err(error) = renamed else { return Ok(Some(read::head(store, to).await?.0)) };
+    if let Err(error) = remove(store, std::slice::from_ref(&staged)).await {
+        tracing::debug!(%error, "a copy was left half way");
+    }
+    match error {
+        Error::NotFound { .. } | Error::Throttled { .. } => Err(error),
+        // Not all servers of files copy or move, or not from behind what stands before them.
+        error => {
+            tracing::debug!(%error, "the server does not copy: the bytes pass through here");
+            Ok(None)
+        }
+    }
 }

@@ -147,7 +147,7 @@ fn listed_of(entry: &Value) -> Option<Listed> {
 }
 
 /// `2023-10-28T19:18:11.682610` in milliseconds since the Unix epoch.
-fn millis(date: &str) -> Option<u64> {
+pub(super) fn millis(date: &str) -> Option<u64> {
     let (day, time) = date.split_once('T')?;
     let numbers = |text: &str, by: char| -> Option<[u64; 3]> {
         let numbers: Option<Vec<u64>> = text.split(by).map(|part| part.parse().ok()).collect();

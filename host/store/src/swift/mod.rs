@@ -1,25 +1,36 @@
 //! `swift://container/key`: OpenStack Swift, by its own protocol.
 //!
-//! Tokens come from `auth_url` by version 1 of the protocol (TempAuth, and what else speaks it),
-//! and again when one has run out; or `endpoint` and `token` say them, as of Keystone.
+//! Tokens come from `auth_url`, by version 1 of the protocol (TempAuth, and what else speaks it) or
+//! by Keystone's version 3 (`login.rs`), and again before they end or when one has run out; or
+//! `endpoint` and `token` say them.
 //!
-//! - An object is one request, so that one of more than 5 GiB, the most that Swift takes in one,
-//!   cannot be written. One of unknown length is streamed; what breaks off leaves nothing, and is
-//!   not tried again.
+//! - An object is one request up to 5 GiB, the most that Swift takes in one. One of unknown length
+//!   and more than a segment (8 MiB) goes up in segments, to a container beside this one
+//!   (`<container>_segments`), as other programs do it; an upload that is given up removes them.
+//!   Where the server has no such objects it is one stream, up to 5 GiB, which is not tried again.
+//! - Segments go with their object, where it is removed or replaced. To know whether there are some
+//!   costs a request more for each, where there is a container of segments. Two that replace an
+//!   object with segments at the same moment may leave some.
 //! - Put-if-absent is Swift's, which is tried out: it sees an object that was there before, and may
 //!   let several writers win that come at once. There is no put-if-match.
-//! - Objects in segments are read as they are. Of theirs that are removed or replaced the segments
-//!   stay.
-//! - There are no presigned URLs.
+//! - Presigned URLs are signed with the key that an account has for them (`signed.rs`).
 
 mod account;
+mod info;
+mod large;
 mod list;
+mod login;
+mod remove;
+mod segments;
+mod signed;
+mod single;
 #[cfg(test)]
 mod tests;
 mod upload;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,16 +38,19 @@ use futures::{FutureExt, StreamExt, stream};
 use reqwest::header::{
     CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE,
 };
-use reqwest::{Method, Response, StatusCode};
-use tokio::sync::OnceCell;
+use reqwest::{Client, Method, Response, StatusCode};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 
-use self::account::{Account, SETTINGS};
+use self::account::Account;
+use self::info::Info;
 use self::upload::Upload;
 use crate::digest::{self, Sum};
 use crate::key::encoded;
 use crate::{
-    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Page, Patience, PutMode, PutOptions, Result, Row, Store, Writer, http, key,
+    Attributes, Conditions, Directory, Error, GetOptions, Guard, ListOptions, Metadata, Object,
+    Opening, Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Setting, Store,
+    Verb, Writer, http, key,
     probe::{self, Probe},
     transfer,
 };
@@ -50,6 +64,53 @@ pub(crate) const ROW: Row = Row {
     program: None,
     doc: "OpenStack Swift: swift://container/key",
 };
+
+const SEGMENT_SIZE: Setting = Setting {
+    name: "segment_size",
+    variable: None,
+    secret: false,
+    doc: "bytes of a segment of what is larger, or with MiB or GiB: 1 MiB to 1 GiB, `8MiB` without; \
+          `0` for one stream",
+};
+const SEGMENTS: Setting = Setting {
+    name: "segments_container",
+    variable: None,
+    secret: false,
+    doc: "where segments go, if not to the container whose name ends with `_segments`",
+};
+
+const OWN: &[Setting] = &[SEGMENT_SIZE, SEGMENTS, signed::KEY, probe::SETTING];
+const ALL: usize = account::SETTINGS.len() + login::SETTINGS.len() + OWN.len();
+
+/// All settings.
+const SETTINGS: &[Setting] = &all();
+
+const fn all() -> [Setting; ALL] {
+    let mut all = [SEGMENTS; ALL];
+    let parts = [login::SETTINGS, account::SETTINGS, OWN];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut within = 0;
+        while within < parts[part].len() {
+            all[at] = parts[part][within];
+            (at, within) = (at + 1, within + 1);
+        }
+        part += 1;
+    }
+    all
+}
+
+/// Bytes of a segment. Several are held in memory at once.
+const SEGMENT_BYTES: usize = 8 << 20;
+
+/// Swift slows those down who read many segments that are smaller.
+const SEGMENT_BYTES_MIN: usize = 1 << 20;
+
+/// Held five times in memory.
+const SEGMENT_BYTES_MAX: usize = 1 << 30;
+
+/// What an error says where the container is not there.
+const CONTAINER: &str = "its container; `samara storage mb` makes one";
 
 /// What stands before the names of attributes.
 const META: &str = "x-object-meta-";
@@ -69,6 +130,33 @@ struct Container {
     account: Account,
     patience: Arc<Patience>,
     kept: OnceCell<Conditions>,
+    info: OnceCell<Info>,
+    /// None where there are to be no segments.
+    segment_bytes: Option<usize>,
+    /// The container of segments, and whether it has its name of this one.
+    segments: String,
+    owns_segments: bool,
+    /// Whether it is there, and when that was found.
+    has_segments: Mutex<Option<(Instant, bool)>>,
+    temp_url_key: Option<String>,
+}
+
+/// A request about the account, a container or an object.
+struct Asked<'a> {
+    method: Method,
+    /// Encoded, and empty for the account.
+    path: &'a str,
+    query: &'a str,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// What is known of an object.
+struct Headed {
+    metadata: Metadata,
+    attributes: Attributes,
+    /// Whether it is a list of segments.
+    is_large: bool,
 }
 
 fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
@@ -80,12 +168,40 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
     probe::check(said)?;
     let kept = probe::said(said)
         .map_or_else(OnceCell::new, |said| OnceCell::from(Conditions { if_match: false, ..said }));
+    let segments = opening.options.value(&SEGMENTS).map(str::to_owned);
+    if segments.as_deref() == Some(name) {
+        return Err("`segments_container` is this one; its listings would show segments".to_owned());
+    }
     Ok(Arc::new(SwiftStore(Arc::new(Container {
         name: name.to_owned(),
         account: Account::new(opening.options)?,
         patience: Arc::clone(opening.patience),
         kept,
+        info: OnceCell::new(),
+        segment_bytes: segment_bytes(opening.options)?,
+        owns_segments: segments.is_none(),
+        segments: segments.unwrap_or_else(|| format!("{name}_segments")),
+        has_segments: Mutex::new(None),
+        temp_url_key: opening.options.value(&signed::KEY).map(str::to_owned),
     }))))
+}
+
+fn segment_bytes(options: &Options) -> Result<Option<usize>, String> {
+    let Some(said) = options.value(&SEGMENT_SIZE) else { return Ok(Some(SEGMENT_BYTES)) };
+    let (number, unit) = match (said.strip_suffix("MiB"), said.strip_suffix("GiB")) {
+        (Some(number), _) => (number, 1 << 20),
+        (_, Some(number)) => (number, 1 << 30),
+        _ => (said, 1),
+    };
+    let bytes = number.trim().parse().ok().and_then(|number: usize| number.checked_mul(unit));
+    match bytes {
+        Some(0) => Ok(None),
+        Some(bytes) if (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) => Ok(Some(bytes)),
+        _ => Err(format!(
+            "`segment_size` is `{said}`, and should be a number of bytes from 1 MiB to 1 GiB, such \
+             as `8MiB`, or 0"
+        )),
+    }
 }
 
 // === impl SwiftStore ===
@@ -111,18 +227,25 @@ impl SwiftStore {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Response> {
-        let path = self.path(key);
-        self.0
-            .account
-            .ask(&self.url(key), |client, storage| {
-                let request = client.request(method.clone(), format!("{storage}/{path}"));
-                let request = request.headers(headers.clone());
-                match method {
-                    Method::PUT => request.header(CONTENT_LENGTH, body.len()).body(body.clone()),
-                    _ => request,
+        let (path, body, headers) = (self.path(key), body.clone(), headers.clone());
+        self.request(&self.url(key), &Asked { method, path: &path, query: "", headers, body }).await
+    }
+
+    async fn request(&self, location: &str, asked: &Asked<'_>) -> Result<Response> {
+        let Asked { method, path, query, headers, body } = asked;
+        let ask = |client: &Client, storage: &str| {
+            let separator = if path.is_empty() { "" } else { "/" };
+            let mark = if query.is_empty() { "" } else { "?" };
+            let url = format!("{storage}{separator}{path}{mark}{query}");
+            let request = client.request(method.clone(), url).headers(headers.clone());
+            match *method {
+                Method::PUT | Method::POST => {
+                    request.header(CONTENT_LENGTH, body.len()).body(body.clone())
                 }
-            })
-            .await
+                _ => request,
+            }
+        };
+        self.0.account.ask(location, ask).await
     }
 
     fn path(&self, key: &str) -> String {
@@ -130,7 +253,7 @@ impl SwiftStore {
         format!("{}{separator}{}", encoded(&self.0.name), encoded(key))
     }
 
-    async fn headed(&self, key: &str) -> Result<(Metadata, Attributes)> {
+    async fn headed(&self, key: &str) -> Result<Headed> {
         self.check(key)?;
         let location = self.url(key);
         let none = (HeaderMap::new(), Bytes::new());
@@ -143,7 +266,8 @@ impl SwiftStore {
         });
         let said = text(headers, &CONTENT_TYPE).map(str::to_owned);
         let attributes = Attributes { content_type: said, user: user.collect() };
-        Ok((metadata(&location, &response)?, attributes))
+        let is_large = headers.contains_key(large::LARGE);
+        Ok(Headed { metadata: metadata(&location, &response)?, attributes, is_large })
     }
 
     /// One request, whatever the size. The condition is known to be kept.
@@ -223,6 +347,7 @@ async fn written(
         (StatusCode::PRECONDITION_FAILED, PutMode::IfAbsent) => {
             return Err(Error::AlreadyExists { location: location.to_owned() });
         }
+        (StatusCode::NOT_FOUND, _) => return Err(no_container(location)),
         (StatusCode::UNPROCESSABLE_ENTITY, _) => {
             let text = "status 422: the store has received other bytes than were sent";
             return Err(Error::checksum(location, text));
@@ -231,6 +356,11 @@ async fn written(
     };
     let etag = text(response.headers(), &ETAG).unwrap_or_default().trim_matches('"').to_owned();
     Ok(Metadata { size, etag, modified_ms: None })
+}
+
+/// What is missing where something cannot be written.
+fn no_container(location: &str) -> Error {
+    Error::NotFound { location: location.to_owned(), sought: CONTAINER }
 }
 
 /// What is said of an object that is written.
@@ -285,7 +415,7 @@ impl Store for SwiftStore {
             response = Some(answer).filter(|r| r.status() != StatusCode::RANGE_NOT_SATISFIABLE);
         }
         let Some(response) = response else {
-            let (metadata, _) = self.headed(key).await?;
+            let metadata = self.headed(key).await?.metadata;
             if options.if_match.as_ref().is_some_and(|etag| *etag != metadata.etag) {
                 return Err(Error::another_version(location));
             }
@@ -307,17 +437,20 @@ impl Store for SwiftStore {
     }
 
     async fn head(&self, key: &str) -> Result<Metadata> {
-        Ok(self.headed(key).await?.0)
+        Ok(self.headed(key).await?.metadata)
     }
 
     async fn attributes(&self, key: &str) -> Result<Attributes> {
-        Ok(self.headed(key).await?.1)
+        Ok(self.headed(key).await?.attributes)
     }
 
     async fn put(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Metadata> {
         self.check(key)?;
         self.require(key, &options.mode, Operation::Put).await?;
-        self.put_object(key, body, &options).await
+        let old = self.old(key, &options.mode).await?;
+        let written = self.put_object(key, body, &options).await?;
+        self.forget(&self.url(key), old).await;
+        Ok(written)
     }
 
     async fn writer(&self, key: &str, options: PutOptions) -> Result<Box<dyn Writer>> {
@@ -328,12 +461,12 @@ impl Store for SwiftStore {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.check(key)?;
-        let none = (HeaderMap::new(), Bytes::new());
-        let response = self.ask(Method::DELETE, key, &none.0, &none.1).await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(()),
-            _ => http::check(&self.url(key), response).await.map(drop),
-        }
+        self.remove_object(key).await
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Result<()> {
+        keys.iter().try_for_each(|key| self.check(key))?;
+        self.remove_objects(keys).await
     }
 
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<Page> {
@@ -350,13 +483,22 @@ impl Store for SwiftStore {
         self.check(from)?;
         self.check(to)?;
         self.require(to, &options.mode, Operation::Copy).await?;
-        let (source, attributes) = self.headed(from).await?;
-        if options != PutOptions::default() {
+        let Headed { metadata: source, attributes, is_large } = self.headed(from).await?;
+        if is_large && from == to && options == PutOptions::default() {
+            return Ok(source);
+        }
+        if is_large || options != PutOptions::default() {
             let options = match options.attributes == Attributes::default() {
                 true => PutOptions { attributes, ..options },
                 false => options,
             };
-            let read = self.get(from, GetOptions::default().if_match(source.etag));
+            if is_large && let Some(copied) = self.copy_large((from, &source), to, &options).await?
+            {
+                return Ok(copied);
+            }
+            // A body that stalls or breaks off goes on where it ended.
+            let guarded = Guard::new(Arc::new(self.clone()), Arc::clone(&self.0.patience));
+            let read = guarded.get(from, GetOptions::default().if_match(source.etag));
             let body = read.await?.body;
             return transfer::poured(body, self.writer(to, options).await?).await;
         }
@@ -364,8 +506,19 @@ impl Store for SwiftStore {
         let path = HeaderValue::from_str(&format!("/{}", self.path(from)));
         let path = path.map_err(|error| Error::generic(&location, error))?;
         let headers = HeaderMap::from_iter([(HeaderName::from_static("x-copy-from"), path)]);
+        let old = self.old(to, &options.mode).await?;
         let response = self.ask(Method::PUT, to, &headers, &Bytes::new()).await?;
-        written(&location, response, source.size, &options.mode).await
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(Error::not_found(self.url(from)));
+        }
+        let copied = written(&location, response, source.size, &options.mode).await?;
+        self.forget(&location, old).await;
+        Ok(copied)
+    }
+
+    async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {
+        self.check(key)?;
+        self.signed_url(key, verb, expires).await
     }
 
     async fn create(&self) -> Result<()> {
@@ -381,7 +534,11 @@ impl Store for SwiftStore {
             let reason = "the container is not empty";
             return Err(Error::Precondition { location: self.to_string(), reason });
         }
-        http::check(&self.to_string(), response).await.map(drop)
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(no_container(&self.to_string()));
+        }
+        http::check(&self.to_string(), response).await?;
+        self.remove_segments(&self.to_string()).await
     }
 
     async fn conditions(&self) -> Result<Conditions> {

@@ -51,16 +51,22 @@ fn ends(server: &Canned, method: &str, size: usize) {
 #[test]
 fn an_upload_to_a_server_that_falls_silent_ends() {
     // It says nothing to the first request.
-    ends(&Canned::start(|_, _| None), "HEAD", 9 << 20);
-    let silent = |said: Option<&'static str>| {
-        Canned::start(move |head, _| match head.starts_with("HEAD") {
-            true => answer(204, "X-Timestamp: 1.0\r\n", ""),
-            false => said.map(str::to_owned),
+    ends(&Canned::start(|_, _| None), "GET", 9 << 20);
+    let silent = |said: Option<&'static str>, info: &'static str| {
+        Canned::start(move |head, _| match head.split(' ').next() {
+            Some("GET") => answer(200, "", info),
+            // The containers are there, and no object yet.
+            Some("HEAD") if head.contains("/c/k ") => answer(404, "", ""),
+            Some("HEAD") => answer(204, "X-Timestamp: 1.0\r\n", ""),
+            _ => said.map(str::to_owned),
         })
     };
     // It takes no more of the body, or takes all of it and says nothing.
-    ends(&silent(None), "PUT", 64 << 20);
-    ends(&silent(Some("")), "PUT", 9 << 20);
+    ends(&silent(None, "{}"), "PUT", 64 << 20);
+    ends(&silent(Some(""), "{}"), "PUT", 9 << 20);
+    // The same of segments.
+    ends(&silent(None, "{\"slo\": {}}"), "PUT", 64 << 20);
+    ends(&silent(Some(""), "{\"slo\": {}}"), "PUT", 9 << 20);
 }
 
 /// The etag of a plain object is its MD5; that of one in segments is of theirs.

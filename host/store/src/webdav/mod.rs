@@ -7,6 +7,8 @@
 //!   what a process that dies leaves, if the server keeps it, no listing shows and no key names.
 //! - Objects in one piece go up under their own names: whether a server shows one that is half way
 //!   up is the server's. Apache shows nothing.
+//! - Copies of objects that large are the server's (`COPY`), to such a name and then moved, as servers
+//!   write copies in place; where it has none the bytes pass through here.
 //! - There are no conditional writes, no attributes and no presigned URLs.
 //! - Directories are made as needed and stay when they are empty; listings by directories show them
 //!   then. A name is a directory or an object, never both.
@@ -53,7 +55,7 @@ const PLAN: Plan = Plan {
     says: dal::NONE,
     attributes: None,
     staged: false,
-    copies: false,
+    copies: true,
     fault,
 };
 

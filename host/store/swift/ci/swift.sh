@@ -1,18 +1,29 @@
 # shellcheck shell=bash
-# OpenStack Swift on one disk, which speaks its own protocol and S3's: what `swift` and `swift-s3`
-# have in common.
+# OpenStack Swift on one disk, which speaks its own protocol and S3's: what `swift`, `swift-s3` and
+# `swift-keystone` have in common.
 
 # shellcheck source=../../ci/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../ci/common.sh"
 
 readonly user=samara:tester key=samara-secret
+# Who looks at tokens and signatures, and how many segments an object's list may have.
+auth="s3api tempauth"
+list_segments=1000
 
 install() {
+  install_swift
+}
+
+installed() {
+  installed_swift
+}
+
+install_swift() {
   need setfattr attr
   debian swift-proxy swift-account swift-container swift-object memcached python3
 }
 
-installed() {
+installed_swift() {
   has swift-proxy-server swift-account-server swift-container-server swift-object-server \
     memcached setfattr
 }
@@ -117,13 +128,10 @@ user = $(id -un)
 swift_dir = $etc
 log_level = WARNING
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk tempurl s3api tempauth copy slo dlo versioned_writes symlink proxy-server
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk tempurl $auth copy slo dlo versioned_writes symlink proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
-[filter:tempauth]
-use = egg:swift#tempauth
-user_${user/:/_} = $key .admin
 [filter:s3api]
 use = egg:swift#s3api
 s3_acl = false
@@ -134,12 +142,24 @@ min_segment_size = 5242880
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:$2
+[filter:slo]
+use = egg:swift#slo
+max_manifest_segments = $list_segments
 [filter:versioned_writes]
 use = egg:swift#versioned_writes
 allow_versioned_writes = true
 END
+  configure_auth >>"$etc/proxy-server.conf"
   local filter
-  for filter in catch_errors gatekeeper healthcheck listing_formats bulk tempurl copy slo dlo symlink; do
+  for filter in catch_errors gatekeeper healthcheck listing_formats bulk tempurl copy dlo symlink; do
     printf '[filter:%s]\nuse = egg:swift#%s\n' "$filter" "$filter"
   done >>"$etc/proxy-server.conf"
+}
+
+configure_auth() {
+  cat <<END
+[filter:tempauth]
+use = egg:swift#tempauth
+user_${user/:/_} = $key .admin
+END
 }

@@ -1,10 +1,12 @@
 //! What is Azure's alone: containers, and signed URLs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use samara_store::{Error, Locator, PutOptions, Settings, Store, StoreExt, Verb};
-use samara_stores::Server;
+use samara_stores::{Fault, Proxy, Server};
 
 use crate::Check;
 use crate::stranger::{stranger, stranger_says};
@@ -14,6 +16,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("az_containers_are_made_and_removed", |server| Box::pin(containers(server))),
     ("az_signed_urls_do_what_they_are_for", |server| Box::pin(az_signed_urls(server))),
     ("az_urls_are_not_signed_without_a_key", |server| Box::pin(az_unsigned(server))),
+    ("az_objects_are_copied_by_azure", |server| Box::pin(az_copied(server))),
 ];
 
 /// Of what kind an object is, which Azure wants to be told.
@@ -95,4 +98,46 @@ async fn az_unsigned(server: &Server) {
     let refused = nobody.presign("handed/on", Verb::Get, hour).await.expect_err("no key");
     assert!(matches!(refused, Error::Unsupported { .. }), "{refused:?}");
     assert!(refused.to_string().contains("needs the account's key"), "{refused}");
+}
+
+/// With what is said of them; by us where Azure does not want to.
+async fn az_copied(server: &Server) {
+    let upstream = server.endpoint().trim_start_matches("http://");
+    let (host, path) = upstream.split_once('/').expect("an account");
+    for is_refused in [false, true] {
+        let reads = Arc::new(AtomicU64::new(0));
+        let counts = Arc::clone(&reads);
+        let plan = move |_, line: &str| {
+            counts.fetch_add(u64::from(line.starts_with("GET ")), Ordering::Relaxed);
+            match is_refused && line.starts_with("PUT ") && line.contains("copies/to") {
+                // Of the copy alone, which has no parameters, and comes first.
+                true if counts.load(Ordering::Relaxed) == 0 => Fault::Status(403),
+                _ => Fault::None,
+            }
+        };
+        let proxy = Proxy::start(host, plan).expect("proxy");
+        let endpoint = format!("{}/{path}", proxy.endpoint());
+        let place = server.url().trim_end_matches('/');
+        let store =
+            store(server, Settings::default().with(place, "endpoint", endpoint), server.url());
+        let bytes = Bytes::from(vec![7; 3 << 20]);
+        let from = "copies/a b+ü%41";
+        let mut options = PutOptions::default().content_type("text/x-copied");
+        options.attributes.user.insert("of-whom".to_owned(), "us".to_owned());
+        store.put(from, bytes.clone(), options).await.expect("put");
+        for to in ["copies/to", "copies/to/below"] {
+            let copied = store.copy(from, to, PutOptions::default()).await.expect("copied");
+            assert_eq!(copied.etag, store.head(to).await.expect("head").etag);
+            assert_eq!(reads.load(Ordering::Relaxed) == 0, !is_refused);
+            let said = store.attributes(to).await.expect("attributes");
+            assert_eq!(said, store.attributes(from).await.expect("attributes"));
+            assert_eq!(said.user["of-whom"], "us");
+            let there = server.locator().open(&format!("{}{to}", server.url())).expect("the store");
+            assert!(there.store.read(to).await.expect("read") == bytes);
+            store.delete(to).await.expect("delete");
+        }
+        let none = store.copy("copies/none", "copies/to", PutOptions::default()).await;
+        assert!(matches!(none, Err(Error::NotFound { .. })), "{none:?}");
+        store.delete(from).await.expect("delete");
+    }
 }

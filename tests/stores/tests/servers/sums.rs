@@ -31,6 +31,14 @@ const QUICK: Policy = Policy { wait: Duration::from_millis(2), ..Policy::REMOTE 
 /// The store by way of a proxy, which changes a bit of so many more bodies, of requests that write
 /// or of answers to those that read.
 fn behind(server: &Server, fault: Fault) -> (Proxy, Arc<AtomicU64>, Arc<dyn Store>) {
+    behind_with(server, fault, &[])
+}
+
+fn behind_with(
+    server: &Server,
+    fault: Fault,
+    further: &[(&str, &str)],
+) -> (Proxy, Arc<AtomicU64>, Arc<dyn Store>) {
     let changes = Arc::new(AtomicU64::new(0));
     let left = Arc::clone(&changes);
     let plan = move |_, line: &str| {
@@ -40,7 +48,7 @@ fn behind(server: &Server, fault: Fault) -> (Proxy, Arc<AtomicU64>, Arc<dyn Stor
             Fault::Flipped => line.starts_with("GET "),
             // What begins an upload has no bytes of it.
             _ if line.starts_with("POST ") => !line.contains("uploadType=resumable"),
-            _ => !line.starts_with("GET "),
+            _ => !line.starts_with("GET ") && !line.starts_with("HEAD "),
         };
         let take = |left: u64| left.checked_sub(1);
         let order = Ordering::Relaxed;
@@ -51,6 +59,10 @@ fn behind(server: &Server, fault: Fault) -> (Proxy, Arc<AtomicU64>, Arc<dyn Stor
     };
     let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
     let (url, settings) = server.behind(&proxy);
+    let place = server.url().trim_end_matches('/');
+    let settings = further
+        .iter()
+        .fold(settings, |settings, (name, value)| settings.with(place, *name, *value));
     let locator = Locator::default().with_settings(settings).with_policy(QUICK);
     let store = locator.open(&url).expect("the store").store;
     (proxy, changes, store)
@@ -127,7 +139,9 @@ async fn changed_writes(server: &Server) {
 /// It is seen in the end, and the object does not stay.
 async fn changed_pieces(server: &Server) {
     const KEY: &str = "sums-pieces";
-    let (_proxy, changes, store) = behind(server, Fault::FlippedSent);
+    // Swift's own way is segments, unless it is told.
+    let stream: &[_] = if server.spec().name == "swift" { &[("segment_size", "0")] } else { &[] };
+    let (_proxy, changes, store) = behind_with(server, Fault::FlippedSent, stream);
     // The bit in the middle is none of those that say how long a chunk is.
     let bytes = bytes((20 << 20) + 777_777);
     let mut writer = store.writer(KEY, PutOptions::default()).await.expect("writer");
