@@ -129,6 +129,7 @@ const PLAN: Plan = Plan {
     staged: false,
     // OpenDAL takes the answer to a copy for its end, which it need not be.
     copies: false,
+    at_once: None,
     fault,
 };
 

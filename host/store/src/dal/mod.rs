@@ -38,7 +38,7 @@ use futures::FutureExt;
 use opendal_core::options::WriteOptions;
 use opendal_core::raw::{OpPresign, OpRead, OpWrite, PresignOperation, ServiceDyn, Servicer};
 use opendal_core::{Builder, BytesRange, HttpTransporter, OperationContext, Operator};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use self::list::Listers;
 #[cfg(feature = "signed")]
@@ -71,6 +71,9 @@ pub(crate) struct Plan {
     pub(crate) staged: bool,
     /// Whether the service copies by itself.
     pub(crate) copies: bool,
+    /// Requests on their way at once, if not any number. Bodies are none: who reads one may wait for
+    /// room to write another.
+    pub(crate) at_once: Option<usize>,
     /// Why it cannot hold a key, where it cannot.
     pub(crate) fault: fn(&str) -> Option<&'static str>,
 }
@@ -132,6 +135,7 @@ struct Inner {
     context: OperationContext,
     patience: Arc<Patience>,
     listers: Listers,
+    turns: Option<Semaphore>,
     #[cfg(feature = "webdav")]
     puts: Option<Box<dyn Puts>>,
     #[cfg(feature = "signed")]
@@ -194,6 +198,7 @@ fn inner(opening: &Opening<'_>, plan: Plan, builder: impl Builder) -> Result<Inn
         context,
         patience: Arc::clone(opening.patience),
         listers: Listers::default(),
+        turns: plan.at_once.map(Semaphore::new),
         #[cfg(feature = "webdav")]
         puts: None,
         #[cfg(feature = "signed")]
@@ -278,9 +283,19 @@ impl DalStore {
         key: &str,
         request: impl Future<Output = opendal_core::Result<T>>,
     ) -> Result<T> {
+        let _turn = self.turn().await;
         match noted(request).await {
             (Ok(value), _) => Ok(value),
             (Err(error), answer) => Err(error::of(&self.url(key), &error, answer)),
+        }
+    }
+
+    /// Waits for a turn, where not all may ask at once. It is nobody's who asks within a request.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.0.turns {
+            // It is not closed.
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
         }
     }
 

@@ -93,6 +93,7 @@ async fn open(store: &DalStore, key: &str, options: &GetOptions) -> Result<Optio
         BytesRange::new(range.start, Some((range.end - range.start).min(LENGTH_MAX)))
     });
     let reader = store.service().read_dyn(store.context(), key, OpRead::new());
+    let _turn = store.turn().await;
     match noted(async { reader?.open_dyn(asked).await }).await {
         (Ok((said, stream)), answer) => {
             let nothing = Metadata { size: 0, etag: String::new(), modified_ms: None };

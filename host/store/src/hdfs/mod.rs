@@ -49,6 +49,7 @@ const PLAN: Plan = Plan {
     attributes: None,
     staged: false,
     copies: false,
+    at_once: None,
     fault,
 };
 

@@ -36,6 +36,7 @@ const PLAN: Plan = Plan {
     attributes: None,
     staged: false,
     copies: false,
+    at_once: None,
     fault: dal::no_fault,
 };
 

@@ -57,6 +57,7 @@ const PLAN: Plan = Plan {
     attributes: Some(dal::AS_THEY_ARE),
     staged: false,
     copies: true,
+    at_once: None,
     fault,
 };
 

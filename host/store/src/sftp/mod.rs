@@ -46,6 +46,11 @@ const KNOWN_HOSTS: Setting = Setting {
 
 const SETTINGS: &[Setting] = &[USER, KEY_FILE, KNOWN_HOSTS];
 
+/// Requests on their way at once, each of which may have to log in first: a server that was not told
+/// otherwise drops connections where more than ten are about to (`MaxStartups` of `sshd_config(5)`),
+/// and each is a program of its own here.
+const LOG_INS_MAX: usize = 8;
+
 const PLAN: Plan = Plan {
     identity: Identity::SizeAndTime,
     layout: Layout::Tree,
@@ -54,6 +59,7 @@ const PLAN: Plan = Plan {
     attributes: None,
     staged: true,
     copies: false,
+    at_once: Some(LOG_INS_MAX),
     fault,
 };
 

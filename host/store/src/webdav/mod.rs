@@ -56,6 +56,7 @@ const PLAN: Plan = Plan {
     attributes: None,
     staged: false,
     copies: true,
+    at_once: None,
     fault,
 };
 
