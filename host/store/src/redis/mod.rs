@@ -26,7 +26,8 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError, TlsCertificates,
 };
 use tokio::sync::OnceCell;
 
@@ -62,7 +63,14 @@ const DB: Setting =
 const TLS: Setting =
     Setting { name: "tls", variable: None, secret: false, doc: "whether to encrypt" };
 
-const SETTINGS: &[Setting] = &[USERNAME, PASSWORD, DB, TLS];
+const CA_FILE: Setting = Setting {
+    name: "ca_file",
+    variable: None,
+    secret: false,
+    doc: "certificates of authorities in PEM, in place of the system's, for servers with `tls`",
+};
+
+const SETTINGS: &[Setting] = &[USERNAME, PASSWORD, DB, TLS, CA_FILE];
 
 /// Bytes of an object. The server copies it several times while it is written or read, and does
 /// nothing else meanwhile.
@@ -112,7 +120,8 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
     if host.is_empty() {
         return Err("the host is missing: `redis://host:port/key`".to_owned());
     }
-    let address = match options.flag(TLS.name)? {
+    let tls = options.flag(TLS.name)?;
+    let address = match tls {
         Some(true) => {
             http::encrypted();
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
@@ -131,9 +140,19 @@ fn open(opening: &Opening<'_>) -> Result<Arc<dyn Store>, String> {
     }
     let said = |error: RedisError| redact(&error.to_string());
     let info: ConnectionInfo = address.into_connection_info().map_err(said)?;
+    let info = info.set_redis_settings(login);
+    let client = match (tls, options.get(CA_FILE.name)) {
+        (Some(true), Some(path)) => {
+            let read = std::fs::read(path);
+            let root_cert = Some(read.map_err(|error| format!("`ca_file` {path}: {error}"))?);
+            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+        }
+        (_, Some(_)) => return Err("`ca_file` is of no use without `tls`".to_owned()),
+        (_, None) => Client::open(info),
+    };
     Ok(Arc::new(RedisStore(Arc::new(Database {
         root: format!("redis://{authority}/"),
-        client: Client::open(info.set_redis_settings(login)).map_err(said)?,
+        client: client.map_err(said)?,
         connection: OnceCell::new(),
         patience: Arc::clone(opening.patience),
         kept: Kept::default(),
@@ -192,6 +211,10 @@ impl RedisStore {
 fn failed(location: &str, error: &RedisError) -> Error {
     let (location, operation) = (location.to_owned(), None);
     let source = redact(&error.to_string()).into();
+    // A log-in that is refused has no code: the client says so in the server's place.
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return Error::PermissionDenied { location, operation, source };
+    }
     match error.code().unwrap_or_default() {
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "READONLY" => {
             Error::PermissionDenied { location, operation, source }

@@ -45,17 +45,11 @@ fn behind(
     server: &Server,
     plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static,
 ) -> (Proxy, Locator, Arc<dyn Store>) {
-    let endpoint = server.endpoint().trim_start_matches("http://");
-    let (host, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
-    let proxy = Proxy::start(host, plan).expect("proxy");
-    let place = server.url().trim_end_matches('/');
-    let endpoint = format!("{}/{path}", proxy.endpoint());
-    let settings = Settings::default()
-        .with(place, "endpoint", endpoint.trim_end_matches('/'))
-        .with(place, "conditional_writes", "trust");
-    let settings = server.settings().and(settings);
+    let proxy = Proxy::start(server.endpoint(), plan).expect("proxy");
+    let (url, settings) = server.behind(&proxy);
+    let settings = settings.with(url.trim_end_matches('/'), "conditional_writes", "trust");
     let locator = Locator::default().with_settings(settings).with_policy(QUICK);
-    let store = locator.open(server.url()).expect("the store").store;
+    let store = locator.open(&url).expect("the store").store;
     (proxy, locator, store)
 }
 
@@ -225,7 +219,13 @@ async fn answers_of_redis(server: &Server) {
     let fate = Arc::new(AtomicU8::new(PASSES));
     let upstream = server.endpoint().trim_start_matches("redis://").to_owned();
     let address = redis_proxy(upstream, Arc::clone(&fate)).await;
-    let open = |url: &str| Locator::default().with_policy(QUICK).open(url).expect("open").store;
+    let open = |url: &str| {
+        let place = url.trim_end_matches('/');
+        let user = Settings::default().with(place, "username", &server.said["USER"]);
+        let settings = user.with(place, "password", &server.said["PASSWORD"]);
+        let locator = Locator::default().with_settings(settings).with_policy(QUICK);
+        locator.open(url).expect("open").store
+    };
     let (other, store) = (open(server.url()), open(&format!("redis://{address}/")));
     let put = |store: Arc<dyn Store>| async move {
         store.put("lost/lock", "1".into(), PutOptions::if_absent()).await

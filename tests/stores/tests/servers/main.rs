@@ -12,6 +12,7 @@ mod files;
 mod google;
 mod keystone;
 mod lost;
+mod redis;
 mod s3;
 mod segments;
 mod stranger;
@@ -128,7 +129,7 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
             files::MEMORY,
         ],
         "moto" => &[s3::CHECKS, s3::PARTS, faults::CHECKS, lost::CHECKS, files::MEMORY],
-        "redis" => &[KEPT, lost::REDIS],
+        "redis" => &[KEPT, lost::REDIS, redis::CHECKS],
         "s3s-fs" => &[s3::RACY],
         "sshd" => &[KEPT, files::CHECKS],
         "swift" => &[
