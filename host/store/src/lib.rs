@@ -60,6 +60,8 @@ mod discover;
 mod error;
 mod ext;
 mod file;
+#[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
+mod gathered;
 #[cfg(feature = "gs")]
 mod gs;
 #[cfg(feature = "hdfs")]

@@ -1,6 +1,5 @@
 //! An object that goes up in pieces of bounded memory.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::sync::Mutex;
 use super::{DalStore, Pieces, error, read, write};
 use crate::adapters::{TICKET, random};
 use crate::digest::Summing;
+use crate::gathered::Gathered;
 use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
 /// Bytes of the first parts; what OpenDAL keeps on its way beside the one that is gathered is four
@@ -33,8 +33,7 @@ pub(super) struct Upload {
     options: PutOptions,
     /// By which the object is known that we sent, where it keeps attributes.
     ticket: String,
-    gathered: VecDeque<Bytes>,
-    gathered_bytes: usize,
+    gathered: Gathered,
     size: u64,
     /// Of all bytes, where the store says in the end what it has received.
     sum: Option<Summing>,
@@ -58,8 +57,7 @@ impl Upload {
             key: key.to_owned(),
             options,
             ticket,
-            gathered: VecDeque::new(),
-            gathered_bytes: 0,
+            gathered: Gathered::default(),
             size: 0,
             sum,
             parts: 0,
@@ -77,11 +75,10 @@ impl Upload {
         if let Some(sum) = &mut self.sum {
             sum.add(&bytes);
         }
-        self.gathered_bytes += bytes.len();
-        self.gathered.push_back(bytes);
+        self.gathered.push(bytes);
         #[cfg(any(feature = "hdfs", feature = "ipfs"))]
         if let Pieces::Whole(most) = self.store.plan().pieces {
-            if self.gathered_bytes > most {
+            if self.gathered.bytes() > most {
                 let reason = "it takes objects in one piece alone, and this one is too large to \
                               be gathered in memory; write several, or to another store";
                 let url = self.store.url(&self.key);
@@ -89,28 +86,11 @@ impl Upload {
             }
             return Ok(());
         }
-        while self.gathered_bytes >= PART_BYTES << (self.parts / DOUBLED_EVERY) {
-            let part = self.take(PART_BYTES << (self.parts / DOUBLED_EVERY));
-            self.send(part).await?;
+        while self.gathered.bytes() >= PART_BYTES << (self.parts / DOUBLED_EVERY) {
+            let part = self.gathered.take_pieces(PART_BYTES << (self.parts / DOUBLED_EVERY));
+            self.send(Buffer::from(part)).await?;
         }
         Ok(())
-    }
-
-    /// The next bytes, without a copy.
-    fn take(&mut self, length: usize) -> Buffer {
-        self.gathered_bytes -= length;
-        let (mut pieces, mut left) = (Vec::new(), length);
-        while left > 0
-            && let Some(mut piece) = self.gathered.pop_front()
-        {
-            let rest = piece.split_off(piece.len().min(left));
-            left -= piece.len();
-            pieces.push(piece);
-            if !rest.is_empty() {
-                self.gathered.push_front(rest);
-            }
-        }
-        Buffer::from(pieces)
     }
 
     /// Sends a part, with patience: what goes up in parts has no guard around it.
@@ -157,7 +137,7 @@ impl Upload {
     }
 
     async fn end(&mut self) -> Result<Metadata> {
-        let rest = self.take(self.gathered_bytes);
+        let rest = Buffer::from(self.gathered.take_pieces(usize::MAX));
         let Some(writer) = self.writer.clone() else {
             // Small enough for one request.
             let patience = Arc::clone(&self.store.0.patience);

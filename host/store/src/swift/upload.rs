@@ -1,16 +1,16 @@
 //! An object of unknown length: one request where it is small, else segments, or one stream where
 //! there are none.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::SwiftStore;
 use super::segments::Segments;
 use super::single::{PIECE_BYTES, Stream};
+use crate::gathered::Gathered;
 use crate::{Error, Guard, Metadata, Operation, PutOptions, Request, Result, Store, Writer};
 
 /// An object on its way up.
@@ -18,8 +18,7 @@ pub(super) struct Upload {
     store: SwiftStore,
     key: String,
     options: PutOptions,
-    gathered: VecDeque<Bytes>,
-    gathered_bytes: usize,
+    gathered: Gathered,
     size: u64,
     way: Way,
     failed: bool,
@@ -41,8 +40,7 @@ impl Upload {
             store,
             key: key.to_owned(),
             options,
-            gathered: VecDeque::new(),
-            gathered_bytes: 0,
+            gathered: Gathered::default(),
             size: 0,
             way: Way::Open,
             failed: false,
@@ -51,10 +49,9 @@ impl Upload {
 
     async fn append(&mut self, bytes: Bytes) -> Result<()> {
         self.size += bytes.len() as u64;
-        self.gathered_bytes += bytes.len();
-        self.gathered.push_back(bytes);
+        self.gathered.push(bytes);
         let limit = self.store.0.segment_bytes.unwrap_or(PIECE_BYTES);
-        if self.gathered_bytes <= limit {
+        if self.gathered.bytes() <= limit {
             return Ok(());
         }
         if matches!(self.way, Way::Open) {
@@ -63,15 +60,12 @@ impl Upload {
         match &mut self.way {
             Way::Open => Ok(()),
             Way::Segments(_) => {
-                while self.gathered_bytes > limit {
+                while self.gathered.bytes() > limit {
                     self.send(limit).await?;
                 }
                 Ok(())
             }
-            Way::Stream(stream) => {
-                self.gathered_bytes = 0;
-                stream.send(self.gathered.drain(..).collect()).await
-            }
+            Way::Stream(stream) => stream.send(self.gathered.take_pieces(usize::MAX)).await,
         }
     }
 
@@ -94,45 +88,22 @@ impl Upload {
 
     /// Sends the next segment.
     async fn send(&mut self, length: usize) -> Result<()> {
-        let bytes = self.take(length);
+        let bytes = self.gathered.take(length);
         match &mut self.way {
             Way::Segments(segments) => segments.send(bytes).await,
             _ => Ok(()),
         }
     }
 
-    /// The next bytes, without a copy where they came in one piece.
-    fn take(&mut self, length: usize) -> Bytes {
-        self.gathered_bytes -= length;
-        match self.gathered.front_mut() {
-            Some(first) if first.len() > length => return first.split_to(length),
-            Some(first) if first.len() == length => {
-                return self.gathered.pop_front().unwrap_or_default();
-            }
-            _ => {}
-        }
-        let mut part = BytesMut::with_capacity(length);
-        while part.len() < length
-            && let Some(mut piece) = self.gathered.pop_front()
-        {
-            let rest = piece.split_off(piece.len().min(length - part.len()));
-            part.extend_from_slice(&piece);
-            if !rest.is_empty() {
-                self.gathered.push_front(rest);
-            }
-        }
-        part.freeze()
-    }
-
     async fn end(&mut self) -> Result<Metadata> {
         if matches!(self.way, Way::Open) {
-            let whole = self.take(self.gathered_bytes);
+            let whole = self.gathered.take(self.gathered.bytes());
             let patience = Arc::clone(&self.store.0.patience);
             let guarded = Guard::new(Arc::new(self.store.clone()), patience);
             return guarded.put(&self.key, whole, self.options.clone()).await;
         }
-        if self.gathered_bytes > 0 && matches!(self.way, Way::Segments(_)) {
-            self.send(self.gathered_bytes).await?;
+        if self.gathered.bytes() > 0 && matches!(self.way, Way::Segments(_)) {
+            self.send(self.gathered.bytes()).await?;
         }
         let location = self.store.url(&self.key);
         let time = self.store.0.patience.policy().answer;
@@ -142,8 +113,8 @@ impl Upload {
         let metadata = match &mut self.way {
             Way::Segments(segments) => segments.end(self.size).await?,
             Way::Stream(stream) => {
-                if !self.gathered.is_empty() {
-                    stream.send(self.gathered.drain(..).collect()).await?;
+                if self.gathered.bytes() > 0 {
+                    stream.send(self.gathered.take_pieces(usize::MAX)).await?;
                 }
                 stream.end().await?
             }
