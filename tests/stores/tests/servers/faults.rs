@@ -14,16 +14,10 @@ use samara_stores::{Fault, HAPROXY, Proxy, Server};
 use crate::Check;
 use crate::s3::uploads_end;
 
-/// Every check, by name.
-pub(crate) const CHECKS: &[(&str, Check)] = &[
-    ("faults_everywhere", |server| Box::pin(faults_everywhere(server))),
-    ("faults_stalled_bodies", |server| Box::pin(stalled_bodies(server))),
-    ("faults_truncated_bodies", |server| Box::pin(truncated_bodies(server))),
+/// Those of conditions, where the proxy knows which requests have them.
+pub(crate) const CONDITIONS: &[(&str, Check)] = &[
     ("faults_lost_answers", |server| Box::pin(lost_answers(server))),
-    ("faults_changed_while_resumed", |server| Box::pin(changed_while_resumed(server))),
     ("faults_conditions_ignored", |server| Box::pin(conditions_ignored(server))),
-    ("faults_down", |server| Box::pin(down(server))),
-    ("faults_throttled", |server| Box::pin(throttled(server))),
 ];
 
 /// Those of what each store does that speaks HTTP.
