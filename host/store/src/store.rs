@@ -3,6 +3,7 @@
 //! What is common to all stores is written here once, on the trait; what differs is written on
 //! the store. `conformance` holds every store to it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -154,6 +155,28 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     ///
     /// `NotFound` for `from`; for `to` like [`put`](Self::put).
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata>;
+
+    /// Copies an object of another store into this one where the service does that, so that no bytes
+    /// pass through here; none where it does not.
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy`](Self::copy).
+    async fn copy_from(
+        &self,
+        other: &dyn Store,
+        from: &str,
+        to: &str,
+        options: PutOptions,
+    ) -> Result<Option<Metadata>> {
+        let _ = (other, from, to, options);
+        Ok(None)
+    }
+
+    /// This store, for another of its kind that copies from it.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
 
     /// A URL with which anybody may do this to the object without credentials, for so long.
     ///

@@ -89,6 +89,11 @@ pub async fn copy_while(
         passed(metadata.size);
         return Ok(metadata);
     }
+    let there = to.store.copy_from(&*from.store, &from.key, &to.key, options.clone());
+    if let Some(metadata) = there.await? {
+        passed(metadata.size);
+        return Ok(metadata);
+    }
     let object = from.store.get(&from.key, GetOptions::default().range(0..RANGE_BYTES)).await?;
     let options = described(&from, object.attributes.clone(), &to, options).await?;
     let metadata = object.metadata.clone();

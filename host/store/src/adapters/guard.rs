@@ -1,5 +1,6 @@
 //! A store around a store: patience for one that is far away, and names for the errors of any.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,6 +83,29 @@ impl Guard {
         let time = patience.policy.answer;
         let location = self.location(key);
         patience.request(Request { operation, location: &location, time }, attempt_at).await
+    }
+
+    /// Copies an object, and waits as long as that comes on.
+    async fn watched<T, C, S>(
+        &self,
+        to: &str,
+        mut copy: impl FnMut() -> C + Send,
+        size: impl Fn() -> S + Send + Sync,
+    ) -> Result<T>
+    where
+        T: Send,
+        C: Future<Output = Result<T>> + Send,
+        S: Future<Output = Result<u64>> + Send,
+    {
+        let Some(patience) = &self.patience else {
+            return copy().await.map_err(|error| error.during(Operation::Copy));
+        };
+        let (location, still) = (self.location(to), patience.policy.answer * COPY_TIMES);
+        let watched = || copying::watched(&location, still, copy(), size());
+        // However long it takes: it is seen to come on.
+        let time = Duration::MAX;
+        let asked = Request { operation: Operation::Copy, location: &location, time };
+        patience.request(asked, watched).await
     }
 
     /// Writes on a condition. Where the answer to one attempt was lost, the next finds what that
@@ -267,16 +291,22 @@ impl Store for Guard {
 
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         let copy = || self.store.copy(from, to, options.clone());
-        let Some(patience) = &self.patience else {
-            return copy().await.map_err(|error| error.during(Operation::Copy));
-        };
-        let (location, still) = (self.location(to), patience.policy.answer * COPY_TIMES);
-        let size = || async { Ok(self.head(from).await?.size) };
-        let watched = || copying::watched(&location, still, copy(), size());
-        // However long it takes: it is seen to come on.
-        let time = Duration::MAX;
-        let asked = Request { operation: Operation::Copy, location: &location, time };
-        patience.request(asked, watched).await
+        self.watched(to, copy, || async { Ok(self.head(from).await?.size) }).await
+    }
+
+    async fn copy_from(
+        &self,
+        other: &dyn Store,
+        from: &str,
+        to: &str,
+        options: PutOptions,
+    ) -> Result<Option<Metadata>> {
+        let copy = || self.store.copy_from(other, from, to, options.clone());
+        self.watched(to, copy, || async { Ok(other.head(from).await?.size) }).await
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        self.store.as_any()
     }
 
     async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {

@@ -31,6 +31,7 @@ mod unfinished;
 mod upload;
 mod write;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -190,7 +191,36 @@ impl Store for S3Store {
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata> {
         key::check(self, from)?;
         key::check(self, to)?;
-        write::copy(self, from, to, options).await
+        write::copy((self, from), (self, to), options).await
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+
+    async fn copy_from(
+        &self,
+        other: &dyn Store,
+        from: &str,
+        to: &str,
+        options: PutOptions,
+    ) -> Result<Option<Metadata>> {
+        let other = other.as_any().and_then(|other| other.downcast_ref::<Self>());
+        // Another bucket that is reached in the same way, with the same credentials.
+        let Some(other) = other.filter(|other| other.0.options == self.0.options) else {
+            return Ok(None);
+        };
+        key::check(other, from)?;
+        key::check(self, to)?;
+        match write::copy((other, from), (self, to), options).await {
+            Ok(metadata) => Ok(Some(metadata)),
+            // It may be refused what reading and writing are not.
+            Err(error @ (Error::PermissionDenied { .. } | Error::Generic { .. })) => {
+                tracing::debug!(%error, "not copied by the store: the bytes pass through here");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {

@@ -1,7 +1,7 @@
 //! An object that goes up in parts of bounded memory, side by side: `CreateMultipartUpload`,
 //! `UploadPart`, `CompleteMultipartUpload`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::{S3Store, conditions, error, read, signing, sums, unfinished, write};
 use crate::adapters::{TICKET, comes_on, random};
-use crate::key::encoded;
+use crate::gathered::Gathered;
 use crate::{
     Error, Guard, Metadata, Operation, PutMode, PutOptions, Request, Result, Store, Sums, Wanted,
     Writer, transfer,
@@ -48,8 +48,7 @@ pub(super) struct Upload {
     target: Arc<Target>,
     /// Since the first whole part.
     id: Option<String>,
-    gathered: VecDeque<Bytes>,
-    gathered_bytes: usize,
+    gathered: Gathered,
     size: u64,
     parts: i32,
     under_way: JoinSet<Result<CompletedPart>>,
@@ -63,6 +62,7 @@ pub(super) struct Upload {
 struct Copied {
     id: String,
     number: i32,
+    /// Bucket and key, encoded.
     from: String,
     /// Of which version of the object it is.
     etag: String,
@@ -85,8 +85,7 @@ impl Upload {
         Self {
             target: Arc::new(target),
             id: None,
-            gathered: VecDeque::new(),
-            gathered_bytes: 0,
+            gathered: Gathered::default(),
             size: 0,
             parts: 0,
             under_way: JoinSet::new(),
@@ -98,13 +97,12 @@ impl Upload {
 
     async fn append(&mut self, bytes: Bytes, sums: Sums) -> Result<()> {
         self.size += bytes.len() as u64;
-        if self.gathered.is_empty() && bytes.len() == self.part_bytes() {
+        if self.gathered.bytes() == 0 && bytes.len() == self.part_bytes() {
             return self.send(bytes, sums).await;
         }
-        self.gathered_bytes += bytes.len();
-        self.gathered.push_back(bytes);
-        while self.gathered_bytes >= self.part_bytes() {
-            let part = self.take(self.part_bytes());
+        self.gathered.push(bytes);
+        while self.gathered.bytes() >= self.part_bytes() {
+            let part = self.gathered.take(self.part_bytes());
             self.send(part, Sums::default()).await?;
         }
         Ok(())
@@ -113,30 +111,6 @@ impl Upload {
     fn part_bytes(&self) -> usize {
         let doubled = usize::try_from(self.parts).unwrap_or_default() / DOUBLED_EVERY;
         PART_BYTES << doubled
-    }
-
-    /// The next bytes, without a copy where they came in one piece.
-    fn take(&mut self, length: usize) -> Bytes {
-        self.gathered_bytes -= length;
-        match self.gathered.front_mut() {
-            Some(first) if first.len() > length => return first.split_to(length),
-            Some(first) if first.len() == length => {
-                return self.gathered.pop_front().unwrap_or_default();
-            }
-            _ => {}
-        }
-        let mut part = BytesMut::with_capacity(length);
-        while let Some(mut piece) = self.gathered.pop_front() {
-            let rest = piece.split_off(piece.len().min(length - part.len()));
-            part.extend_from_slice(&piece);
-            if !rest.is_empty() {
-                self.gathered.push_front(rest);
-            }
-            if part.len() == length {
-                break;
-            }
-        }
-        part.freeze()
     }
 
     /// Sends a part as soon as there is room for it. Checksums of it that are not among these are made.
@@ -193,7 +167,7 @@ impl Upload {
     }
 
     async fn end(&mut self) -> Result<Metadata> {
-        let rest = self.take(self.gathered_bytes);
+        let rest = self.gathered.take(self.gathered.bytes());
         if self.id.is_none() {
             // Small enough for one request, which all conditions work with.
             let Target { store, key, options, .. } = &*self.target;
@@ -215,7 +189,8 @@ impl Upload {
     }
 }
 
-/// Copies an object that is larger than one request copies. Its bytes do not leave the store.
+/// Copies an object that is larger than one request copies, of whatever bucket: `from` is bucket and
+/// key, encoded. Its bytes do not leave the store.
 pub(super) async fn copy(
     store: &S3Store,
     (from, source): (&str, &Metadata),
@@ -381,8 +356,7 @@ impl Target {
     async fn copy_part(&self, part: &Copied) -> Result<CompletedPart> {
         let copy = self.store.client().await?.upload_part_copy().bucket(self.store.bucket());
         let copy = copy.key(&self.key).upload_id(&part.id).part_number(part.number);
-        let copy =
-            copy.copy_source(format!("{}/{}", encoded(self.store.bucket()), encoded(&part.from)));
+        let copy = copy.copy_source(&part.from);
         let copy = copy.copy_source_range(read::header(&part.range));
         let copy = copy.copy_source_if_match(read::quoted(&part.etag));
         let output = copy.send().await.map_err(|error| error::of(&self.url(), &error))?;

@@ -151,36 +151,37 @@ async fn one_by_one(store: &S3Store, keys: &[String]) -> Result<()> {
     removals.buffer_unordered(DELETES_AT_ONCE).try_collect().await
 }
 
+/// Copies an object, perhaps from another bucket of the same store.
 pub(super) async fn copy(
-    store: &S3Store,
-    from: &str,
-    to: &str,
+    (other, from): (&S3Store, &str),
+    (store, to): (&S3Store, &str),
     options: PutOptions,
 ) -> Result<Metadata> {
-    let (patience, location) = (&store.0.patience, store.url(from));
+    let (patience, location) = (&other.0.patience, other.url(from));
     let time = patience.policy().answer;
     let asked = Request { operation: Operation::Head, location: &location, time };
-    let (source, attributes) = patience.request(asked, || read::head(store, from).boxed()).await?;
+    let (source, attributes) = patience.request(asked, || read::head(other, from).boxed()).await?;
     // S3 refuses a copy that changes nothing.
-    if from == to && options == PutOptions::default() {
+    if (other.bucket(), from) == (store.bucket(), to) && options == PutOptions::default() {
         return Ok(source);
     }
+    let named = format!("{}/{}", encoded(other.bucket()), encoded(from));
     if options.mode != PutMode::Overwrite || source.size > COPY_MAX {
         let options = match options.attributes == crate::Attributes::default() {
             true => PutOptions { attributes, ..options },
             false => options,
         };
         if options.mode == PutMode::Overwrite {
-            return upload::copy(store, (from, &source), to, options).await;
+            return upload::copy(store, (&named, &source), to, options).await;
         }
         let if_match = GetOptions::default().if_match(source.etag);
         // A body that stalls or breaks off goes on where it ended.
-        let guarded = Guard::new(Arc::new(store.clone()), Arc::clone(patience));
+        let guarded = Guard::new(Arc::new(other.clone()), Arc::clone(patience));
         let body = guarded.get(from, if_match).await?.body;
         return transfer::poured(body, store.writer(to, options).await?).await;
     }
     let mut copy = store.client().await?.copy_object().bucket(store.bucket()).key(to);
-    copy = copy.copy_source(format!("{}/{}", encoded(store.bucket()), encoded(from)));
+    copy = copy.copy_source(named);
     if options.attributes != crate::Attributes::default() {
         copy = copy.metadata_directive(MetadataDirective::Replace);
         copy = copy.set_content_type(options.attributes.content_type);

@@ -16,6 +16,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("s3_buckets_are_made_and_removed", |server| Box::pin(buckets(server))),
     ("s3_signed_urls_do_what_they_are_for", |server| Box::pin(signed_urls(server))),
     ("s3_a_missing_bucket_is_named", |server| Box::pin(missing_bucket(server))),
+    ("s3_buckets_copy_from_each_other", |server| Box::pin(copies_between(server))),
     ("s3_objects_are_copied_to_and_from_files", |server| Box::pin(copied(server))),
 ];
 
@@ -59,6 +60,46 @@ async fn buckets(server: &Server) {
     store.remove().await.expect("removed");
     let gone = store.remove().await;
     assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+}
+
+/// What goes from one bucket to another does not pass through here, unless the two are reached in
+/// different ways.
+async fn copies_between(server: &Server) {
+    const SIZE: usize = 20 << 20;
+    let there = "s3://samara-copies";
+    let mut settings = server.settings();
+    for (_, name, value) in server.settings().values() {
+        settings = settings.with(there, name, value);
+    }
+    let odd = settings.clone().with(there, "path_style", "true").with(
+        there,
+        "checksums",
+        "when_required",
+    );
+    for (settings, passes) in [(settings, false), (odd, true)] {
+        let locator = Locator::default().with_settings(settings);
+        let from = locator.open("s3://samara/copies/from ü+").expect("open");
+        let to = locator.open(&format!("{there}/to")).expect("open");
+        to.store.create().await.expect("made");
+        let options = PutOptions::default().content_type("text/csv");
+        let bytes = Bytes::from(vec![7; SIZE]);
+        let written = from.store.put(&from.key, bytes.clone(), options.clone()).await.expect("put");
+        let copied = transfer::copy(from.clone(), to.clone(), PutOptions::default(), |_| {}).await;
+        assert_eq!(copied.expect("copied").size, written.size);
+        let gets = |url: &str| {
+            let requests = locator.requests();
+            requests.get(url).and_then(|of| of.get(&Operation::Get)).copied().unwrap_or_default()
+        };
+        assert_eq!(gets("s3://samara/") > 0, passes, "{:?}", locator.requests());
+        assert!(to.store.read(&to.key).await.expect("read") == bytes);
+        let kept = to.store.attributes(&to.key).await.expect("attributes");
+        assert_eq!(kept, options.attributes);
+        from.store.delete(&from.key).await.expect("delete");
+        let gone = transfer::copy(from, to.clone(), PutOptions::default(), |_| {}).await;
+        assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+        to.store.delete(&to.key).await.expect("delete");
+        to.store.remove().await.expect("removed");
+    }
 }
 
 async fn signed_urls(server: &Server) {
