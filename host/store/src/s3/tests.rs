@@ -18,6 +18,10 @@ use crate::{
 
 /// The bucket `b` of this server.
 fn store(server: &Canned) -> Arc<dyn Store> {
+    store_with(server, &[])
+}
+
+fn store_with(server: &Canned, more: &[(&str, &str)]) -> Arc<dyn Store> {
     let settings = [
         ("endpoint", server.endpoint.as_str()),
         ("region", "us-east-1"),
@@ -26,6 +30,7 @@ fn store(server: &Canned) -> Arc<dyn Store> {
     ];
     let settings = settings
         .iter()
+        .chain(more)
         .fold(Settings::default(), |settings, (name, value)| settings.with("s3:", *name, *value));
     let policy = Policy { wait: Duration::from_millis(1), ..Policy::REMOTE };
     let locator = Locator::default().with_settings(settings).with_policy(policy);
@@ -211,6 +216,8 @@ fn line(head: &str, name: &str) -> Option<String> {
     found.map(|(_, value)| value.to_owned())
 }
 
+const ALGORITHM: &str = "x-amz-checksum-algorithm";
+
 const XML: &str = "Content-Type: application/xml\r\n";
 
 /// One request copies 5 GiB at most.
@@ -275,10 +282,11 @@ fn said_of((first, last): (u64, u64)) -> String {
 /// A part as it came: its number, whether what its headers say of it is so, and that.
 type Part = (u32, bool, [Option<String>; 2]);
 
-/// A server that takes an object in parts, and what it was sent.
+/// A server that takes an object in parts, and what it was sent. As Amazon and Garage do, it finds no
+/// part that has a checksum where none was announced, or none where one was.
 fn taking_parts() -> (Canned, Arc<Mutex<Vec<Part>>>) {
-    let parts = Arc::new(Mutex::new(Vec::new()));
-    let came = Arc::clone(&parts);
+    let parts = Arc::new(Mutex::new(Vec::<Part>::new()));
+    let (came, announced) = (Arc::clone(&parts), Mutex::new(None));
     let server = Canned::start(move |head, body| match head.split([' ', '?']).next() {
         Some("PUT") => {
             let number = said(head, "partNumber").unwrap().parse().unwrap();
@@ -288,23 +296,55 @@ fn taking_parts() -> (Canned, Arc<Mutex<Vec<Part>>>) {
             let crc32 = u32::try_from(crc32).unwrap().to_be_bytes();
             let wanted = [Some(sha256), Some(BASE64_STANDARD.encode(crc32))];
             let found = ["x-amz-content-sha256", "x-amz-checksum-crc32"].map(|it| line(head, it));
+            let echo = found[1].as_ref().map(|it| format!("x-amz-checksum-crc32: {it}\r\n"));
             came.lock().unwrap().push((number, found == wanted, found));
-            answer(200, "ETag: \"p\"\r\n", "")
+            answer(200, &format!("ETag: \"p\"\r\n{}", echo.unwrap_or_default()), "")
         }
         Some("POST") if head.contains("uploads") => {
+            *announced.lock().unwrap() = line(head, ALGORITHM);
             let id = "<UploadId>7</UploadId>";
             let body =
                 format!("<InitiateMultipartUploadResult>{id}</InitiateMultipartUploadResult>");
             answer(200, XML, &body)
         }
-        _ => {
+        Some("POST") => {
+            let mut parts = came.lock().unwrap().clone();
+            parts.sort();
+            let has_sums = announced.lock().unwrap().as_deref() == Some("CRC32");
+            let kept = |part: &Part| part.2[1].clone().filter(|_| has_sums);
+            let said = body.split("</Part>").filter(|part| part.contains("<Part>"));
+            let said = said.map(|part| {
+                let (_, sum) = part.split_once("<ChecksumCRC32>")?;
+                Some(sum.split_once('<')?.0.to_owned())
+            });
+            if !said.eq(parts.iter().map(kept)) {
+                return answer(400, XML, "<Error><Code>InvalidPart</Code></Error>");
+            }
             let etag = "<ETag>\"whole\"</ETag>";
             let body =
                 format!("<CompleteMultipartUploadResult>{etag}</CompleteMultipartUploadResult>");
             answer(200, XML, &body)
         }
+        _ => answer(204, "", ""),
     });
     (server, parts)
+}
+
+/// Whether they go with each part or not.
+#[test]
+fn the_end_has_checksums_of_parts_only_if_they_were_announced() {
+    for setting in ["when_supported", "when_required"] {
+        let (server, parts) = taking_parts();
+        let store = store_with(&server, &[("checksums", setting)]);
+        block_on(async {
+            let mut writer = store.writer("k", PutOptions::default()).await.unwrap();
+            writer.write(vec![b'x'; 17 << 20].into()).await.unwrap();
+            writer.finish().await.unwrap();
+        });
+        let parts = parts.lock().unwrap();
+        let have_sums = parts.iter().filter(|part| part.2[1].is_some()).count();
+        assert_eq!((parts.len(), have_sums > 0), (3, setting == "when_supported"), "{setting}");
+    }
 }
 
 /// Those of most parts are made while they are read: the first is read before there is a writer.
