@@ -4,28 +4,24 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use crc_fast::CrcAlgorithm;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use md5::{Digest as _, Md5};
 
-use crate::{Error, Result};
+use crate::checksum::Making;
+use crate::{Checksum, Crc, Error, Result};
 
 /// A checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sum {
     Md5([u8; 16]),
-    /// The CRC-32 of Castagnoli.
-    Crc32c(u32),
-    /// The CRC-64 of NVMe.
-    Crc64(u64),
+    Crc(Checksum),
 }
 
 /// A checksum in the making.
 pub(crate) enum Summing {
     Md5(Md5),
-    Crc32c(Box<crc_fast::Digest>),
-    Crc64(Box<crc_fast::Digest>),
+    Crc(Box<Making>),
 }
 
 // === impl Sum ===
@@ -51,14 +47,12 @@ impl Sum {
 
     /// As `x-goog-hash` has it: big-endian.
     pub(crate) fn crc32c_of_base64(text: &str) -> Option<Self> {
-        let bytes = BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok()?;
-        Some(Self::Crc32c(u32::from_be_bytes(bytes)))
+        Crc::Crc32c.of_base64(text).map(Self::Crc)
     }
 
     /// As `x-ms-content-crc64` has it: little-endian.
     pub(crate) fn crc64_of_base64(text: &str) -> Option<Self> {
-        let bytes = BASE64_STANDARD.decode(text.trim()).ok()?.try_into().ok()?;
-        Some(Self::Crc64(u64::from_le_bytes(bytes)))
+        Crc::Crc64.of_base64(text).map(Checksum::turned).map(Self::Crc)
     }
 
     /// The same kind, of bytes that are here.
@@ -78,8 +72,7 @@ impl Sum {
     pub(crate) fn hex(&self) -> String {
         match self {
             Self::Md5(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-            Self::Crc32c(sum) => format!("{sum:08x}"),
-            Self::Crc64(sum) => format!("{sum:016x}"),
+            Self::Crc(checksum) => checksum.to_string(),
         }
     }
 
@@ -93,12 +86,10 @@ impl Sum {
 
     /// How this, which the store says, is another one than that which was found.
     pub(crate) fn differs(&self, found: &Self) -> Option<String> {
-        let name = match self {
-            Self::Md5(_) => "MD5",
-            Self::Crc32c(_) => "CRC32C",
-            Self::Crc64(_) => "CRC64",
-        };
-        let how = || format!("the {name} is {} by the store, and {} here", self.hex(), found.hex());
+        if let (Self::Crc(said), Self::Crc(found)) = (self, found) {
+            return said.differs(found);
+        }
+        let how = || format!("the MD5 is {} by the store, and {} here", self.hex(), found.hex());
         (self != found).then(how)
     }
 }
@@ -114,29 +105,21 @@ impl Summing {
     fn like(sum: &Sum) -> Self {
         match sum {
             Sum::Md5(_) => Self::md5(),
-            Sum::Crc32c(_) => {
-                Self::Crc32c(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)))
-            }
-            Sum::Crc64(_) => Self::Crc64(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))),
+            Sum::Crc(checksum) => Self::Crc(Box::new(checksum.crc().making())),
         }
     }
 
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         match self {
             Self::Md5(summing) => summing.update(bytes),
-            Self::Crc32c(summing) | Self::Crc64(summing) => summing.update(bytes),
+            Self::Crc(making) => making.add(bytes),
         }
     }
 
     pub(crate) fn sum(self) -> Sum {
         match self {
             Self::Md5(summing) => Sum::Md5(summing.finalize().into()),
-            Self::Crc32c(summing) => {
-                // The upper half of a CRC of 32 bits is empty.
-                let [_, _, _, _, crc @ ..] = summing.finalize().to_be_bytes();
-                Sum::Crc32c(u32::from_be_bytes(crc))
-            }
-            Self::Crc64(summing) => Sum::Crc64(summing.finalize()),
+            Self::Crc(making) => Sum::Crc(making.checksum()),
         }
     }
 }
@@ -181,15 +164,12 @@ mod tests {
         assert_eq!(md5.hex(), "25f9e794323b453885f5181f1b624d0b");
         assert_eq!(Sum::md5_of_base64("JfnnlDI7RTiF9RgfG2JNCw=="), Some(md5.clone()));
         assert_eq!(Sum::md5_of_hex("25f9e794323B453885f5181f1b624d0b"), Some(md5));
-        let mut crc = Summing::like(&Sum::Crc32c(0));
-        crc.add(b"123456789");
-        // RFC 3720, B.4 has no such example; this is the check value of the catalogue of CRCs.
-        assert_eq!(crc.sum(), Sum::Crc32c(0xe306_9283));
-        assert_eq!(Sum::crc32c_of_base64("4waSgw=="), Some(Sum::Crc32c(0xe306_9283)));
-        // The check value of the same catalogue.
-        let crc = Sum::Crc64(0xae8b_1486_0a79_9888);
-        assert_eq!(crc.of(["1234", "56789"].map(Bytes::from)), crc);
-        assert_eq!(Sum::crc64_of_base64("iJh5CoYUi64="), Some(crc));
+        let crc32c = Sum::crc32c_of_base64("4waSgw==").unwrap();
+        let crc64 = Sum::crc64_of_base64("iJh5CoYUi64=").unwrap();
+        for (crc, hex) in [(crc32c, "e3069283"), (crc64, "ae8b14860a799888")] {
+            assert_eq!(crc.hex(), hex);
+            assert_eq!(crc.of(["1234", "56789"].map(Bytes::from)), crc);
+        }
         for none in [
             "",
             "x",

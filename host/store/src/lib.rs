@@ -45,6 +45,7 @@ mod az;
 #[cfg(test)]
 #[cfg(any(feature = "s3", feature = "swift"))]
 mod canned;
+mod checksum;
 mod conditional;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -99,6 +100,7 @@ mod window;
 use std::sync::Arc;
 
 pub use crate::adapters::{Counts, Guard, Patience, Policy, Request};
+pub use crate::checksum::{Checksum, Crc};
 pub use crate::discover::{DISCOVERED_MAX, Discovered, is_trial};
 pub use crate::error::{Error, Operation, Result, Source};
 pub use crate::ext::StoreExt;

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{Error, Operation, Result, Sums, Wanted, directory};
+use crate::{Checksum, Error, Operation, Result, Sums, Wanted, directory};
 
 /// Objects under keys.
 ///
@@ -170,6 +170,17 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
         options: PutOptions,
     ) -> Result<Option<Metadata>> {
         let _ = (other, from, to, options);
+        Ok(None)
+    }
+
+    /// The checksum that the store has of all of this version of an object, where it is one that ranges
+    /// of it can be held against; none where there is no such.
+    ///
+    /// # Errors
+    ///
+    /// Like [`head`](Self::head).
+    async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
+        let _ = (key, version);
         Ok(None)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, Shared};
 #[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -13,9 +14,11 @@ use tokio::task::JoinSet;
 
 #[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
 use crate::adapters::comes_on;
+use crate::checksum::{Held, Making};
 use crate::error::shown;
 use crate::{
-    Attributes, Error, GetOptions, Location, Metadata, Object, PutOptions, Result, Sums, Writer,
+    Attributes, Checksum, Error, GetOptions, Location, Metadata, Object, PutOptions, Result, Sums,
+    Writer,
 };
 
 /// What one request asks for. An object of up to twice as much is read by one.
@@ -110,35 +113,62 @@ pub async fn copy_while(
         let ended = in_one_stream(&from, &metadata, &mut *writer, passed).await;
         return finished(writer, ended).await;
     }
-    let sums = writer.wanted();
+    let ended = in_ranges(&from, object, &mut *writer, passed).await;
+    finished(writer, ended).await
+}
+
+/// Copies by several requests at once, of which this is the first. What came is held against the
+/// checksum of the whole, where the store has one.
+async fn in_ranges(
+    from: &Location,
+    first: Object,
+    writer: &mut dyn Writer,
+    mut passed: impl FnMut(u64) -> bool + Send,
+) -> Result<()> {
+    let (metadata, sums) = (first.metadata.clone(), writer.wanted());
+    let said = checksum(from.clone(), metadata.clone()).boxed().shared();
     let (_until_the_end, ranges_at_once) = UnderWay::begin();
     // While the first comes, so do others.
-    let first = by_itself(pieces_of(object)).boxed();
-    let rest = ranges(RANGE_BYTES..metadata.size).map(|range| {
-        let (from, if_match) = (from.clone(), Some(metadata.etag.clone()));
+    let first = by_itself(came(first, said.clone())).boxed();
+    let (of, etag) = (from.clone(), metadata.etag.clone());
+    let rest = ranges(RANGE_BYTES..metadata.size).map(move |range| {
+        let (of, if_match) = (of.clone(), Some(etag.clone()));
         let options = GetOptions { range: Some(range), if_match, sums: sums.clone() };
-        by_itself(pieces(from, options)).boxed()
+        by_itself(asked(of, options, said.clone())).boxed()
     });
-    let read = stream::iter(iter::once(first).chain(rest)).buffered(ranges_at_once);
-    let parts = read.map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok))).try_flatten();
-    let mut parts = parts.boxed();
-    let mut at = 0;
-    let ended = async {
-        while let Some((part, sums)) = parts.try_next().await? {
-            let size = part.len() as u64;
+    let reads = stream::iter(iter::once(first).chain(rest)).buffered(ranges_at_once);
+    let mut reads = reads.boxed();
+    let (mut at, mut held) = (0, None);
+    while let Some(Came { pieces, checksum }) = reads.try_next().await? {
+        let began = at;
+        for (piece, sums) in pieces {
+            let size = piece.len() as u64;
             at += size;
             match sums {
-                Some(sums) => writer.write_summed(part, sums).await?,
-                None => writer.write(part).await?,
+                Some(sums) => writer.write_summed(piece, sums).await?,
+                None => writer.write(piece).await?,
             }
             if !passed(size) {
-                return Err(Error::generic(shown(to.url()), GIVEN_UP));
+                return Err(Error::generic(shown(from.url()), GIVEN_UP));
             }
         }
-        all_came(&from, at, &metadata)
+        if let Some((said, found)) = checksum {
+            held.get_or_insert_with(|| Held::to(said)).add(found, at - began);
+        }
     }
-    .await;
-    finished(writer, ended).await
+    all_came(from, at, &metadata)?;
+    match held.and_then(|held| held.differs()) {
+        Some(how) => Err(Error::checksum(shown(from.url()), how)),
+        None => Ok(()),
+    }
+}
+
+/// What the store says of the whole; nothing where it does not, or may not.
+async fn checksum(from: Location, version: Metadata) -> Option<Checksum> {
+    from.store.checksum(&from.key, &version).await.unwrap_or_else(|error| {
+        tracing::debug!(error = error.in_full(), "ranges are held against no checksum");
+        None
+    })
 }
 
 const GIVEN_UP: &str = "the copy was given up";
@@ -204,21 +234,38 @@ fn portable(attributes: Attributes) -> Attributes {
     Attributes { content_type: content_type.filter(is_value), user: user.collect() }
 }
 
-/// A piece, and its checksums where they are known.
-type Piece = (Bytes, Option<Sums>);
+/// A range that came.
+struct Came {
+    /// With their checksums where they are known.
+    pieces: Vec<(Bytes, Option<Sums>)>,
+    /// That of the object as its store says it, and that of this range.
+    checksum: Option<(Checksum, Checksum)>,
+}
+
+/// What is said of the object: asked for once, while ranges are on their way.
+type Said = Shared<BoxFuture<'static, Option<Checksum>>>;
 
 /// Reads a range.
-async fn pieces(from: Location, options: GetOptions) -> Result<Vec<Piece>> {
-    pieces_of(from.store.get(&from.key, options).await?).await
+async fn asked(from: Location, options: GetOptions, said: Said) -> Result<Came> {
+    came(from.store.get(&from.key, options).await?, said).await
 }
 
 /// All of a body, in the pieces that come: one large one would be another copy, in new memory. One
 /// that comes as a whole has its checksums with it, where some are wanted.
-async fn pieces_of(object: Object) -> Result<Vec<Piece>> {
-    let mut sums = object.sums;
-    let pieces: Vec<Bytes> = object.body.try_collect().await?;
-    let mut of_it = |piece: &Bytes| sums.take().filter(|sums| sums.length == piece.len());
-    Ok(pieces.into_iter().map(|piece| (piece.clone(), of_it(&piece))).collect())
+async fn came(object: Object, said: Said) -> Result<Came> {
+    let (mut sums, mut body) = (object.sums, object.body);
+    let said = said.await;
+    let mut making = said.map(|said| said.crc().making());
+    let mut pieces = Vec::new();
+    while let Some(piece) = body.try_next().await? {
+        // While it is in the processor's caches.
+        if let Some(making) = &mut making {
+            making.add(&piece);
+        }
+        let sums = sums.take().filter(|sums| sums.length == piece.len());
+        pieces.push((piece, sums));
+    }
+    Ok(Came { pieces, checksum: said.zip(making.map(Making::checksum)) })
 }
 
 /// Writes all of a body, or nothing.

@@ -15,8 +15,8 @@ use super::{TICKET, body, copying};
 use crate::error::shown;
 use crate::key;
 use crate::{
-    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Operation,
-    Page, PutMode, PutOptions, Result, Store, Sums, Unfinished, Verb, Wanted, Writer,
+    Attributes, Checksum, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object,
+    Operation, Page, PutMode, PutOptions, Result, Store, Sums, Unfinished, Verb, Wanted, Writer,
 };
 
 /// Does what a store does, with patience.
@@ -303,6 +303,10 @@ impl Store for Guard {
     ) -> Result<Option<Metadata>> {
         let copy = || self.store.copy_from(other, from, to, options.clone());
         self.watched(to, copy, || async { Ok(other.head(from).await?.size) }).await
+    }
+
+    async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
+        self.ask((Operation::Head, key), || self.store.checksum(key, version)).await
     }
 
     fn as_any(&self) -> Option<&dyn Any> {

@@ -51,8 +51,9 @@ pub(crate) use self::transport::TOKEN_ENDPOINT;
 use self::transport::{Transport, noted};
 use self::upload::Upload;
 use crate::{
-    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http, key,
+    Attributes, Checksum, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object,
+    Opening, Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http,
+    key,
     probe::{self, Probe},
 };
 
@@ -414,6 +415,15 @@ impl Store for DalStore {
         self.check(to)?;
         self.require(to, &options.mode, Operation::Copy).await?;
         write::copy(self, from, to, options).await
+    }
+
+    #[cfg(feature = "signed")]
+    async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
+        self.check(key)?;
+        match &self.0.beyond {
+            Some(beyond) => beyond.checksum(At { location: &self.url(key), key }, version).await,
+            None => Ok(None),
+        }
     }
 
     async fn presign(&self, key: &str, verb: Verb, expires: Duration) -> Result<String> {

@@ -20,7 +20,7 @@ use super::error::BUCKET;
 use super::transport::{Transport, note_unsigned};
 use crate::error::redact;
 use crate::http::{check, client, said, unanswered};
-use crate::{Error, Metadata, Opening, Operation, Result, Verb};
+use crate::{Checksum, Error, Metadata, Opening, Operation, Result, Verb};
 
 /// Requests of a service that OpenDAL does not make.
 #[async_trait]
@@ -39,6 +39,12 @@ pub(crate) trait Beyond: Send + Sync {
     async fn copy(&self, from: At<'_>, version: &Metadata, to: At<'_>) -> Result<bool> {
         let _ = (from, version, to);
         Ok(false)
+    }
+
+    /// The checksum of all of this version of an object, where ranges of it can be held against it.
+    async fn checksum(&self, at: At<'_>, version: &Metadata) -> Result<Option<Checksum>> {
+        let _ = (at, version);
+        Ok(None)
     }
 }
 

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use reqsign_google::{Credential, RequestSigner};
+use serde_json::Value;
 
 use super::credentials::{self, SCOPE};
 use super::{ENDPOINT, LOCATION, PROJECT};
 use crate::dal::{At, Beyond, Signed, about_bucket, conflict};
+use crate::http::{check, unanswered};
 use crate::key::encoded;
-use crate::{Error, Opening, Operation, Result, Verb};
+use crate::{Checksum, Crc, Error, Metadata, Opening, Operation, Result, Verb};
 
 const NO_PROJECT: &str = "buckets are made in a project; set GOOGLE_CLOUD_PROJECT, or `project`";
 const NO_KEY: &str = "a signed URL needs a service account's key, and the credentials are others; \
@@ -79,6 +81,24 @@ impl Beyond for Bucket {
             }
             Err(response) => about_bucket(location, response).await,
         }
+    }
+
+    async fn checksum(&self, at: At<'_>, version: &Metadata) -> Result<Option<Checksum>> {
+        let (endpoint, bucket, key) = (&self.endpoint, &self.name, encoded(at.key));
+        let url = format!(
+            "{endpoint}/storage/v1/b/{bucket}/o/{}?fields=generation,crc32c,contentEncoding",
+            key.replace('/', "%2F"),
+        );
+        let request = Request::get(url).body(String::new());
+        let request = request.map_err(|error| Error::generic(at.location, error))?;
+        let response = check(at.location, self.requests.send(at.location, request).await?).await?;
+        let said = response.text().await.map_err(|error| unanswered(at.location, error))?;
+        let said: Value =
+            serde_json::from_str(&said).map_err(|error| Error::generic(at.location, error))?;
+        // What is kept compressed may be sent otherwise.
+        let is_it = said["generation"] == *version.etag && said["contentEncoding"].is_null();
+        let crc32c = said["crc32c"].as_str().filter(|_| is_it);
+        Ok(crc32c.and_then(|crc32c| Crc::Crc32c.of_base64(crc32c)))
     }
 
     async fn presign(&self, at: At<'_>, verb: Verb, expires: Duration) -> Result<String> {

@@ -48,9 +48,9 @@ use self::client::SETTINGS;
 use self::conditions::Kept;
 use self::upload::Upload;
 use crate::{
-    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
-    Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Store, Unfinished, Verb,
-    Writer, key,
+    Attributes, Checksum, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object,
+    Opening, Operation, Options, Page, Patience, PutMode, PutOptions, Result, Row, Store,
+    Unfinished, Verb, Writer, key,
 };
 
 /// The row of `s3:`.
@@ -192,6 +192,14 @@ impl Store for S3Store {
         key::check(self, from)?;
         key::check(self, to)?;
         write::copy((self, from), (self, to), options).await
+    }
+
+    async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
+        key::check(self, key)?;
+        match sums::are_sent(&self.0.options) {
+            true => read::checksum(self, key, version).await,
+            false => Ok(None),
+        }
     }
 
     fn as_any(&self) -> Option<&dyn Any> {

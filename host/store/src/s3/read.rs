@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 
 use super::{S3Store, error};
-use crate::{Attributes, Error, GetOptions, Metadata, Object, Result, window};
+use crate::{Attributes, Checksum, Crc, Error, GetOptions, Metadata, Object, Result, window};
 
 pub(super) async fn get(store: &S3Store, key: &str, options: GetOptions) -> Result<Object> {
     let location = store.url(key);
@@ -74,6 +75,31 @@ pub(super) async fn head(store: &S3Store, key: &str) -> Result<(Metadata, Attrib
     let size = size.unwrap_or_default();
     let attributes = attributes(output.content_type(), output.metadata().into_iter().flatten());
     Ok((metadata(size, output.e_tag(), output.last_modified()), attributes))
+}
+
+/// The checksum of all of an object. Of one that came in parts there may be one of the checksums of
+/// those, which some stores do not tell from the other.
+pub(super) async fn checksum(
+    store: &S3Store,
+    key: &str,
+    version: &Metadata,
+) -> Result<Option<Checksum>> {
+    let head = store.client().await?.head_object().bucket(store.bucket()).key(key);
+    let head = head.checksum_mode(ChecksumMode::Enabled);
+    let output = head.send().await.map_err(|error| error::of(&store.url(key), &error))?;
+    let is_of_all = match output.checksum_type() {
+        Some(said) => *said == ChecksumType::FullObject,
+        None => !version.etag.contains('-'),
+    };
+    if !is_of_all || unquoted(output.e_tag().unwrap_or_default()) != version.etag {
+        return Ok(None);
+    }
+    let said = [
+        (Crc::Crc64, output.checksum_crc64_nvme()),
+        (Crc::Crc32c, output.checksum_crc32_c()),
+        (Crc::Crc32, output.checksum_crc32()),
+    ];
+    Ok(said.into_iter().find_map(|(crc, said)| crc.of_base64(said?)))
 }
 
 /// What an answer says of an object.

@@ -16,13 +16,18 @@ struct Making {
     sha256: Option<digest::Context>,
 }
 
+/// Whether the store has them at all.
+pub(super) fn are_sent(options: &Options) -> bool {
+    options.get("checksums") != Some("when_required")
+}
+
 /// Which of them a store has use for: nothing where it makes none, or `are_of_use` is false.
 pub(super) fn wanted(
     options: &Options,
     were_signed: &Arc<AtomicBool>,
     are_of_use: &Arc<AtomicBool>,
 ) -> Wanted {
-    let has_crc32 = options.get("checksums") != Some("when_required");
+    let has_crc32 = are_sent(options);
     let signs = options.flag("anonymous") != Ok(Some(true));
     let (were_signed, are_of_use) = (Arc::clone(were_signed), Arc::clone(are_of_use));
     Wanted::new(move || {

@@ -115,7 +115,7 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
             files::MEMORY,
             faults::COMMON,
         ],
-        "ceph" | "swift-s3" => &[KEPT, s3::CHECKS, s3::PARTS, faults::COMMON],
+        "ceph" | "garage" | "swift-s3" => &[KEPT, s3::CHECKS, s3::PARTS, faults::COMMON],
         "gcp-storage-emulator" => &[KEPT],
         "google" => &[
             KEPT,
@@ -125,6 +125,7 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
             faults::CONDITIONS,
             sums::CHECKS,
             sums::PIECES,
+            sums::RANGES,
             lost::CHECKS,
             lost::GIVEN_UP,
             files::MEMORY,
@@ -132,6 +133,7 @@ fn checks(name: &str) -> &'static [&'static [(&'static str, Check)]] {
         "moto" => &[
             s3::CHECKS,
             s3::PARTS,
+            sums::RANGES,
             faults::COMMON,
             faults::CONDITIONS,
             lost::CHECKS,
@@ -166,7 +168,7 @@ async fn conditions(server: &Server) {
     let store = server.locator().open(server.url()).expect("the store").store;
     let found = store.conditions().await.expect("conditions");
     let (if_absent, if_match) = match server.spec().name {
-        "apache" | "gcp-storage-emulator" | "sshd" | "swift-s3" => (false, false),
+        "apache" | "garage" | "gcp-storage-emulator" | "sshd" | "swift-s3" => (false, false),
         // Of versions it is wrong by chance.
         "ceph" => (true, found.if_match),
         "redis" => (true, false),

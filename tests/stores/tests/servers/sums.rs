@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use samara_store::{Error, GetOptions, Locator, Operation, Policy, PutOptions, Store, StoreExt};
+use samara_store::{
+    Error, GetOptions, Location, Locator, Metadata, Operation, Policy, PutOptions, Store, StoreExt,
+    transfer,
+};
 use samara_stores::{Fault, Proxy, Server};
 
 use crate::Check;
@@ -25,6 +28,10 @@ pub(crate) const PIECES: &[(&str, Check)] =
 /// Of stores that say what they have received of each part of an object.
 pub(crate) const PARTS: &[(&str, Check)] =
     &[("sums_of_parts_are_checked", |server| Box::pin(changed_parts(server)))];
+
+/// Of stores whose checksums of whole objects ranges can be held against.
+pub(crate) const RANGES: &[(&str, Check)] =
+    &[("sums_of_copies_in_ranges_are_checked", |server| Box::pin(changed_ranges(server)))];
 
 const QUICK: Policy = Policy { wait: Duration::from_millis(2), ..Policy::REMOTE };
 
@@ -45,7 +52,8 @@ fn behind_with(
         // Google's URLs of uploads do not name the object.
         let is_ours = line.contains("sums-") || line.contains("upload_id=");
         let is_asked = match fault {
-            Fault::Flipped => line.starts_with("GET "),
+            // What is said of an object is not it.
+            Fault::Flipped => line.starts_with("GET ") && !line.contains("fields="),
             // What begins an upload has no bytes of it.
             _ if line.starts_with("POST ") => !line.contains("uploadType=resumable"),
             _ => !line.starts_with("GET ") && !line.starts_with("HEAD "),
@@ -109,6 +117,36 @@ async fn changed_reads(server: &Server) {
     let empty = store.put("sums-none", Bytes::new(), PutOptions::default()).await;
     assert_eq!(empty.expect("put").size, 0);
     assert_eq!(store.read("sums-none").await.expect("read"), "");
+}
+
+/// What comes in ranges, of which no single one has a checksum.
+async fn changed_ranges(server: &Server) {
+    const KEY: &str = "sums-ranges";
+    let (_proxy, changes, store) = behind(server, Fault::Flipped);
+    let bytes = bytes((20 << 20) + 777_777);
+    let version = store.put(KEY, bytes.clone(), PutOptions::default()).await.expect("put");
+    let said = store.checksum(KEY, &version).await.expect("a checksum");
+    assert!(said.is_some(), "there is none");
+    let other = Metadata { etag: "1".to_owned(), ..version };
+    let said = store.checksum(KEY, &other).await;
+    assert_eq!(said.expect("another version"), None);
+    let from = Location { store, key: KEY.to_owned() };
+    let copy = async |name: &str| {
+        let to = Locator::default().open(&format!("mem://sums/{name}")).expect("memory");
+        let copied = transfer::copy(from.clone(), to.clone(), PutOptions::default(), |_| {}).await;
+        (copied, to)
+    };
+    changes.store(1, Ordering::Relaxed);
+    let (copied, to) = copy("changed").await;
+    assert_eq!(changes.load(Ordering::Relaxed), 0, "nothing was changed");
+    let error = copied.expect_err("other bytes passed");
+    assert!(matches!(error, Error::Checksum { .. }) && error.retry(), "{error:?}");
+    assert_eq!(error.location(), from.url());
+    is_missing(&to.store.head(&to.key).await);
+    let (copied, to) = copy("whole").await;
+    assert_eq!(copied.expect("copied").size, bytes.len() as u64);
+    assert!(to.store.read(&to.key).await.expect("read") == bytes);
+    from.store.delete(KEY).await.expect("delete");
 }
 
 async fn changed_writes(server: &Server) {
