@@ -149,6 +149,7 @@ pub const SERVERS: &[Spec] = &[
             ),
         ],
     },
+    Spec { name: "garage", room: "s3", settings: S3, exceptions: NONE, skips: &[] },
     Spec { name: "moto-iam", room: "s3", settings: S3, exceptions: MOTO_LOSES, skips: &[] },
     Spec { name: "ceph", room: "s3", settings: S3, exceptions: CEPH_LOSES, skips: &[] },
     Spec { name: "swift-s3", room: "s3", settings: S3, exceptions: SWIFT_FAILS, skips: &[] },

@@ -93,9 +93,11 @@ async fn ask(
 ) -> Result<ListObjectsV2Output> {
     let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
     let list = store.client().await?.list_objects_v2().bucket(store.bucket());
+    // From a name before all that are asked for, Garage comes to none of them.
+    let after = after.filter(|after| *after >= prefix && !after.is_empty());
     let list = list
         .prefix(prefix)
-        .set_start_after(after.filter(|after| !after.is_empty()).map(str::to_owned))
+        .set_start_after(after.map(str::to_owned))
         .max_keys(i32::try_from(limit).unwrap_or(i32::MAX))
         .set_delimiter(delimited.then(|| "/".to_owned()))
         // XML has no way to write some characters that keys may have.

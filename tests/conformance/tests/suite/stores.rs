@@ -18,6 +18,9 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("objects_and_outputs_need_no_conditions_of_ceph", |settings, _| {
         unconditional(settings, "ceph");
     }),
+    ("objects_and_outputs_need_no_conditions_of_garage", |settings, _| {
+        unconditional(settings, "garage");
+    }),
 ];
 
 /// A server beside the one that the others have; none where it is not installed.

@@ -215,6 +215,7 @@ async fn missing_bucket(server: &Server) {
     let endpoint = server.endpoint();
     let settings = settings
         .with(place, "endpoint", endpoint)
+        .with(place, "region", &server.said["ENV_AWS_REGION"])
         .with(place, "access_key_id", &server.said["ENV_AWS_ACCESS_KEY_ID"])
         .with(place, "secret_access_key", &server.said["ENV_AWS_SECRET_ACCESS_KEY"]);
     let store = Locator::default().with_settings(settings).open(place).expect("open").store;
