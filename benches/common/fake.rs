@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use crc_fast::CrcAlgorithm;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -111,7 +114,7 @@ pub fn serve(certificate: Option<&Path>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     say(&listener.local_addr()?.port().to_string())?;
-    let body: Arc<[u8]> = (0..BODY_BYTES).map(|n| n.to_le_bytes()[0]).collect();
+    let body = Arc::new(Body::new());
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (body, tls) = (Arc::clone(&body), tls.clone());
@@ -149,8 +152,36 @@ struct Asked {
     waits: bool,
 }
 
+/// What all objects are made of.
+struct Body {
+    bytes: Vec<u8>,
+    crc64: u64,
+}
+
+// === impl Body ===
+
+impl Body {
+    fn new() -> Self {
+        let bytes: Vec<u8> = (0..BODY_BYTES).map(|n| n.to_le_bytes()[0]).collect();
+        let crc64 = crc_fast::checksum(CRC, &bytes);
+        Self { bytes, crc64 }
+    }
+
+    /// What Amazon says of an object of this size beside what all stores do.
+    fn sum(&self, size: u64) -> String {
+        let piece = self.bytes.len() as u64;
+        let add = |crc64, _| crc_fast::checksum_combine(CRC, crc64, self.crc64, piece);
+        let crc64 = (0..size / piece).fold(crc_fast::checksum(CRC, &[]), add).to_be_bytes();
+        let crc64 = BASE64_STANDARD.encode(crc64);
+        format!("x-amz-checksum-crc64nvme: {crc64}\r\nx-amz-checksum-type: FULL_OBJECT\r\n")
+    }
+}
+
+/// The checksum that Amazon makes where a client announced none.
+const CRC: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
+
 /// Answers one request after the other, until one is not understood.
-async fn connection(stream: impl AsyncRead + AsyncWrite, body: Arc<[u8]>) -> Result<()> {
+async fn connection(stream: impl AsyncRead + AsyncWrite, body: Arc<Body>) -> Result<()> {
     let (read, mut write) = tokio::io::split(stream);
     let mut read = tokio::io::BufReader::with_capacity(READ_BYTES, read);
     while let Some(asked) = head(&mut read).await? {
@@ -169,11 +200,13 @@ async fn connection(stream: impl AsyncRead + AsyncWrite, body: Arc<[u8]>) -> Res
             ("GET" | "HEAD", range) => {
                 let size = size(&asked.path);
                 let range = range.map_or(0..size, |range| range.start..range.end.min(size));
-                write.write_all(headers(&range, size).as_bytes()).await?;
-                let mut left = if asked.method == "GET" { range.end - range.start } else { 0 };
+                let is_get = asked.method == "GET";
+                let sum = if is_get { String::new() } else { body.sum(size) };
+                write.write_all(headers(&range, size, &sum).as_bytes()).await?;
+                let mut left = if is_get { range.end - range.start } else { 0 };
                 while left > 0 {
-                    let piece = body.len().min(usize::try_from(left)?);
-                    write.write_all(&body[..piece]).await?;
+                    let piece = body.bytes.len().min(usize::try_from(left)?);
+                    write.write_all(&body.bytes[..piece]).await?;
                     left -= piece as u64;
                 }
             }
@@ -266,7 +299,7 @@ fn size(path: &str) -> u64 {
     if path.contains(LARGE) { LARGE_BYTES } else { OBJECT_BYTES }
 }
 
-fn headers(range: &Range<u64>, size: u64) -> String {
+fn headers(range: &Range<u64>, size: u64, more: &str) -> String {
     let (length, last) = (range.end - range.start, range.end - 1);
     let (status, part) = match length == size {
         true => ("200 OK", String::new()),
@@ -277,7 +310,7 @@ fn headers(range: &Range<u64>, size: u64) -> String {
     };
     format!(
         "HTTP/1.1 {status}\r\ncontent-length: {length}\r\netag: \"fake\"\r\n\
-         last-modified: Sat, 21 Nov 2026 00:00:00 GMT\r\naccept-ranges: bytes\r\n{part}\r\n"
+         last-modified: Sat, 21 Nov 2026 00:00:00 GMT\r\naccept-ranges: bytes\r\n{part}{more}\r\n"
     )
 }
 
