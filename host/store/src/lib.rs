@@ -63,6 +63,7 @@ mod error;
 mod ext;
 mod file;
 #[cfg(any(feature = "opendal", feature = "s3", feature = "swift"))]
+#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "no store needs all of it"))]
 mod gathered;
 #[cfg(feature = "gs")]
 mod gs;

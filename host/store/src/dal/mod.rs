@@ -51,9 +51,8 @@ pub(crate) use self::transport::TOKEN_ENDPOINT;
 use self::transport::{Transport, noted};
 use self::upload::Upload;
 use crate::{
-    Attributes, Checksum, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object,
-    Opening, Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http,
-    key,
+    Attributes, Conditions, Directory, Error, GetOptions, ListOptions, Metadata, Object, Opening,
+    Operation, Page, Patience, PutMode, PutOptions, Result, Store, Verb, Writer, http, key,
     probe::{self, Probe},
 };
 
@@ -418,7 +417,7 @@ impl Store for DalStore {
     }
 
     #[cfg(feature = "signed")]
-    async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
+    async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<crate::Checksum>> {
         self.check(key)?;
         match &self.0.beyond {
             Some(beyond) => beyond.checksum(At { location: &self.url(key), key }, version).await,
