@@ -79,7 +79,7 @@ impl Crc {
 // === impl Checksum ===
 
 impl Checksum {
-    /// Of some bytes.
+    /// The checksum of this kind with this value, which has no more bits than the kind.
     pub fn new(crc: Crc, value: u64) -> Self {
         Self { crc, value }
     }

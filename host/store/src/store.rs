@@ -156,6 +156,12 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// `NotFound` for `from`; for `to` like [`put`](Self::put).
     async fn copy(&self, from: &str, to: &str, options: PutOptions) -> Result<Metadata>;
 
+    /// Whether the service may copy objects of the other store, for which it is asked then.
+    fn copies_from(&self, other: &dyn Store) -> bool {
+        let _ = other;
+        false
+    }
+
     /// Copies an object of another store into this one where the service does that, so that no bytes
     /// pass through here; none where it does not.
     ///
@@ -171,6 +177,11 @@ pub trait Store: fmt::Display + fmt::Debug + Send + Sync + 'static {
     ) -> Result<Option<Metadata>> {
         let _ = (other, from, to, options);
         Ok(None)
+    }
+
+    /// Whether the store may have checksums that ranges can be held against, for which it is asked then.
+    fn has_checksums(&self) -> bool {
+        false
     }
 
     /// The checksum that the store has of all of this version of an object, where it is one that ranges

@@ -294,6 +294,10 @@ impl Store for Guard {
         self.watched(to, copy, || async { Ok(self.head(from).await?.size) }).await
     }
 
+    fn copies_from(&self, other: &dyn Store) -> bool {
+        self.store.copies_from(other)
+    }
+
     async fn copy_from(
         &self,
         other: &dyn Store,
@@ -301,11 +305,22 @@ impl Store for Guard {
         to: &str,
         options: PutOptions,
     ) -> Result<Option<Metadata>> {
+        // Else nothing is asked of the service, which has no turn and does not count.
+        if !self.copies_from(other) {
+            return Ok(None);
+        }
         let copy = || self.store.copy_from(other, from, to, options.clone());
         self.watched(to, copy, || async { Ok(other.head(from).await?.size) }).await
     }
 
+    fn has_checksums(&self) -> bool {
+        self.store.has_checksums()
+    }
+
     async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
+        if !self.has_checksums() {
+            return Ok(None);
+        }
         self.ask((Operation::Head, key), || self.store.checksum(key, version)).await
     }
 

@@ -417,6 +417,11 @@ impl Store for DalStore {
     }
 
     #[cfg(feature = "signed")]
+    fn has_checksums(&self) -> bool {
+        self.0.beyond.as_ref().is_some_and(|beyond| beyond.has_checksums())
+    }
+
+    #[cfg(feature = "signed")]
     async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<crate::Checksum>> {
         self.check(key)?;
         match &self.0.beyond {

@@ -41,6 +41,11 @@ pub(crate) trait Beyond: Send + Sync {
         Ok(false)
     }
 
+    /// Whether there are such checksums.
+    fn has_checksums(&self) -> bool {
+        false
+    }
+
     /// The checksum of all of this version of an object, where ranges of it can be held against it.
     async fn checksum(&self, at: At<'_>, version: &Metadata) -> Result<Option<Checksum>> {
         let _ = (at, version);

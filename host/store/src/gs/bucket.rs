@@ -83,6 +83,10 @@ impl Beyond for Bucket {
         }
     }
 
+    fn has_checksums(&self) -> bool {
+        true
+    }
+
     async fn checksum(&self, at: At<'_>, version: &Metadata) -> Result<Option<Checksum>> {
         let (endpoint, bucket, key) = (&self.endpoint, &self.name, encoded(at.key));
         let url = format!(

@@ -107,6 +107,12 @@ impl S3Store {
         Ok(self.0.client.get_or_init(connect).await)
     }
 
+    /// Another bucket, if it is one that is reached in the same way, with the same credentials.
+    fn sibling<'a>(&self, other: &'a dyn Store) -> Option<&'a Self> {
+        let other = other.as_any()?.downcast_ref::<Self>()?;
+        (other.0.options == self.0.options).then_some(other)
+    }
+
     fn bucket(&self) -> &str {
         &self.0.name
     }
@@ -194,16 +200,21 @@ impl Store for S3Store {
         write::copy((self, from), (self, to), options).await
     }
 
+    fn has_checksums(&self) -> bool {
+        sums::are_sent(&self.0.options)
+    }
+
     async fn checksum(&self, key: &str, version: &Metadata) -> Result<Option<Checksum>> {
         key::check(self, key)?;
-        match sums::are_sent(&self.0.options) {
-            true => read::checksum(self, key, version).await,
-            false => Ok(None),
-        }
+        read::checksum(self, key, version).await
     }
 
     fn as_any(&self) -> Option<&dyn Any> {
         Some(self)
+    }
+
+    fn copies_from(&self, other: &dyn Store) -> bool {
+        self.sibling(other).is_some()
     }
 
     async fn copy_from(
@@ -213,17 +224,17 @@ impl Store for S3Store {
         to: &str,
         options: PutOptions,
     ) -> Result<Option<Metadata>> {
-        let other = other.as_any().and_then(|other| other.downcast_ref::<Self>());
-        // Another bucket that is reached in the same way, with the same credentials.
-        let Some(other) = other.filter(|other| other.0.options == self.0.options) else {
-            return Ok(None);
-        };
+        let Some(other) = self.sibling(other) else { return Ok(None) };
         key::check(other, from)?;
         key::check(self, to)?;
         match write::copy((other, from), (self, to), options).await {
             Ok(metadata) => Ok(Some(metadata)),
             // It may be refused what reading and writing are not.
-            Err(error @ (Error::PermissionDenied { .. } | Error::Generic { .. })) => {
+            Err(
+                error @ (Error::PermissionDenied { .. }
+                | Error::Unsupported { .. }
+                | Error::Generic { .. }),
+            ) => {
                 tracing::debug!(%error, "not copied by the store: the bytes pass through here");
                 Ok(None)
             }

@@ -86,11 +86,13 @@ async fn copies_between(server: &Server) {
         let written = from.store.put(&from.key, bytes.clone(), options.clone()).await.expect("put");
         let copied = transfer::copy(from.clone(), to.clone(), PutOptions::default(), |_| {}).await;
         assert_eq!(copied.expect("copied").size, written.size);
-        let gets = |url: &str| {
-            let requests = locator.requests();
-            requests.get(url).and_then(|of| of.get(&Operation::Get)).copied().unwrap_or_default()
+        let requests = locator.requests();
+        let asked = |url: &str, operation| {
+            requests.get(url).and_then(|of| of.get(&operation)).copied().unwrap_or_default()
         };
-        assert_eq!(gets("s3://samara/") > 0, passes, "{:?}", locator.requests());
+        assert_eq!(asked("s3://samara/", Operation::Get) > 0, passes, "{requests:?}");
+        let copies = asked("s3://samara-copies/", Operation::Copy);
+        assert_eq!(copies, u64::from(!passes), "{requests:?}");
         assert!(to.store.read(&to.key).await.expect("read") == bytes);
         let kept = to.store.attributes(&to.key).await.expect("attributes");
         assert_eq!(kept, options.attributes);

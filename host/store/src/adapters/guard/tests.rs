@@ -118,6 +118,21 @@ fn the_same_bytes_of_another_are_not_ours() {
     });
 }
 
+/// Of a store that copies from no other, and has no checksums, nothing is asked.
+#[test]
+fn what_a_store_does_not_do_counts_as_no_request() {
+    let patience = Patience::new(Policy::REMOTE);
+    let guard = Guard::new(Arc::new(MemStore::default()), Arc::clone(&patience));
+    let other = MemStore::default();
+    paused(async {
+        let copied = guard.copy_from(&other, "a", "b", PutOptions::default()).await;
+        assert_eq!(copied.unwrap(), None);
+        let version = Metadata { size: 1, etag: "1".to_owned(), modified_ms: None };
+        assert_eq!(guard.checksum("a", &version).await.unwrap(), None);
+    });
+    assert_eq!(patience.counts().total(), 0);
+}
+
 /// What a store copies by itself may take as long as its size needs.
 #[test]
 fn copies_have_time_for_what_they_copy() {
